@@ -1,0 +1,35 @@
+//! Why a capture cannot be read at all.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An input that cannot be used. `Display` says what to do about it.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// The file cannot be opened or read.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file's name as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not a capture in a known format.
+    #[error("{path}: not a capture: {what} (pcap and pcapng are read, also compressed with gzip, zstd, lz4 or xz)", path = path.display())]
+    Foreign {
+        /// The file's name as given.
+        path: PathBuf,
+        /// What its first bytes look like instead.
+        what: String,
+    },
+    /// A capture filter that does not compile.
+    #[error("filter \"{expression}\": {why}")]
+    Filter {
+        /// The expression as given.
+        expression: String,
+        /// What the compiler said.
+        why: String,
+    },
+}

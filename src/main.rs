@@ -1,0 +1,3 @@
+//! The `blockscope` command.
+
+fn main() {}
