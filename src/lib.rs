@@ -2,5 +2,8 @@
 //! what evidence.
 
 pub mod capture;
+pub mod engine;
+pub mod finding;
 pub mod packet;
+pub mod report;
 pub mod time;

@@ -1,0 +1,686 @@
+//! The observations a verdict may rest on: each with its group, its weight and the sentence that explains it.
+//!
+//! The table is [`Observation::row`]: one line an observation. A figure marked `[E]` is an engineering judgement that
+//! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
+
+use std::fmt;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use super::finding::Device;
+use super::weight::{Group, Weight};
+use crate::packet::frame::FrameNumber;
+use crate::packet::packet::readable;
+
+/// The frames one observation rests on; at most 8 are named.
+pub type FrameList = ArrayVec<FrameNumber, 8>;
+
+/// Something seen in the packets that makes interference more or less likely.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation {
+    // Sequence space: contradictions no honest endpoint produces.
+    /// The sender of a reset went on sending.
+    DataAfterReset {
+        /// Time from the reset to the data.
+        after: Duration,
+    },
+    /// A reset lies below data its sender had already sent.
+    ResetBelowData {
+        /// By how many bytes.
+        by: u32,
+    },
+    /// A second reset jumps ahead of the first and of all the sender ever sent.
+    ResetSequenceJump {
+        /// By how many bytes.
+        by: u32,
+    },
+    /// Resets of one burst acknowledge different things, none of which the peer sent.
+    ResetAckChange,
+    /// The server accepted the very SYN its reset had refused.
+    SynAckAfterReset {
+        /// Time from the reset to the SYN-ACK.
+        after: Duration,
+    },
+    /// A reset lies ahead of everything its sender sent and the peer acknowledged.
+    ResetAheadOfStream {
+        /// By how many bytes.
+        by: u32,
+    },
+    /// Two segments of one sender hold different bytes for the same place in the stream.
+    ConflictingOverlap {
+        /// How many of the shared bytes differ in place (from the first that differs).
+        bytes: u32,
+    },
+    /// The same sender later sent other data for a stream this packet had closed.
+    DataAfterFin {
+        /// Time from the FIN to the data.
+        after: Duration,
+    },
+    /// An answer that does not acknowledge the request it answers.
+    AnswerWithoutAcknowledging {
+        /// How many bytes of the request it leaves unacknowledged.
+        by: u32,
+    },
+    /// The stream had been closed by a FIN before: resets then are ordinary.
+    AfterFin,
+    /// The other side had reset before: resets then are ordinary.
+    PeerResetFirst,
+
+    // Header marks.
+    /// A reset arrived with another TTL than its sender's other packets.
+    ResetTtlDiffers {
+        /// The reset's.
+        reset: u8,
+        /// The sender's usual one.
+        usual: u8,
+    },
+    /// A packet other than a reset arrived with another TTL than its sender's other packets.
+    TtlDiffers {
+        /// This packet's.
+        packet: u8,
+        /// The sender's usual one.
+        usual: u8,
+    },
+    /// The don't-fragment bit is not as on the sender's other packets.
+    DontFragmentDiffers,
+    /// The IP id is that of the packet that triggered it, or close above.
+    IpIdCopiedFromTrigger {
+        /// The IP id.
+        ip_id: u16,
+        /// How far above the trigger's.
+        offset: u16,
+    },
+    /// The IP id continues that of a packet already seen to be forged.
+    IpIdFollowsForgery {
+        /// The IP id.
+        ip_id: u16,
+    },
+    /// The IP id does not fit the counter the sender's other packets follow.
+    IpIdOutOfSequence {
+        /// This packet's.
+        packet: u16,
+        /// The sender's last one before.
+        last: u16,
+    },
+    /// The flow negotiated TCP timestamps and this packet has none.
+    TimestampMissing,
+    /// The window is not one the sender's other packets announce.
+    WindowDiffers {
+        /// This packet's.
+        packet: u16,
+        /// The sender's last one before.
+        last: u16,
+    },
+    /// Reserved TCP header bits are set.
+    ReservedBits,
+    /// The acknowledgement field is filled although the ACK flag is clear.
+    AckWithoutFlag,
+    /// The frame came from another link-layer address than the sender's other packets.
+    LinkSourceDiffers,
+    /// TTL and IP id are what this sender's other packets have.
+    MarksAsUsual,
+    /// The TTL is the sender's usual one.
+    TtlAsUsual,
+
+    // Timing.
+    /// A reset right after the trigger, before the server had said anything.
+    ResetRightAfterTrigger {
+        /// Time from the trigger to the reset.
+        after: Duration,
+        /// The handshake's round trip as seen from the tap.
+        round_trip: Duration,
+    },
+    /// An answer faster than the server can be reached.
+    TooFast {
+        /// Time from the question to the answer.
+        after: Duration,
+        /// The shortest round trip seen.
+        floor: Duration,
+    },
+    /// Several resets at once, nothing between them that each could answer.
+    Burst {
+        /// How many.
+        count: u16,
+        /// Time from the first to the last.
+        within: Duration,
+    },
+    /// The flow had been idle for long: timeouts end such flows.
+    IdleBefore {
+        /// For how long.
+        idle: Duration,
+    },
+
+    // Content.
+    /// Two answers to one DNS question differ.
+    DifferingAnswers,
+    /// The same DNS answer came twice with different TTLs.
+    SameAnswerOtherTtl {
+        /// The first answer's IP TTL.
+        first: u8,
+        /// The second answer's IP TTL.
+        second: u8,
+    },
+    /// A public name was answered with an address no public server can have.
+    BogonAnswer,
+    /// The record type of the answer is not the one asked for.
+    AnswerTypeMismatch,
+    /// The DNS message is malformed.
+    MalformedAnswer,
+    /// A recursive resolver's answer claims to be authoritative, which its other answers do not.
+    AuthoritativeUnlikeOthers,
+    /// The question carried EDNS and the answer does not, though this server's other answers do.
+    EdnsMissing,
+    /// The answer spells the name in other letter case than the question.
+    CaseChanged,
+    /// The HTTP answer redirects to another site.
+    ForeignRedirect,
+    /// The HTTP answer lacks what servers send (Date and Server) and closes the connection.
+    BareAnswer,
+    /// The answer is complete in one packet that also closes the stream.
+    FinWithAnswer,
+    /// The site itself says it is blocked for legal reasons (status 451).
+    LegalNotice,
+
+    // Fingerprints.
+    /// The packets carry the exact marks of a known device.
+    KnownDevice(Device),
+    /// The packets carry marks that are typical of a known device but not exclusive to it.
+    ProbableDevice(Device),
+    /// The answer matches a known block page.
+    KnownBlockPage {
+        /// The row's confidence that it is no false positive, 0 to 10.
+        confidence: u8,
+    },
+    /// The answer is an address known to be given for blocked names.
+    KnownBlockAddress {
+        /// The row's confidence that it is no false positive, 0 to 10.
+        confidence: u8,
+    },
+    /// The answer matches a page known to be mistaken for a block page.
+    KnownFalsePositive,
+
+    // What the endpoints did.
+    /// After the reset its claimed sender never spoke again.
+    SilentAfterReset,
+    /// The flow had exchanged application data in both directions and ended afterwards, as applications do.
+    ExchangeComplete,
+    /// The client reset after the server had answered: aborts look like that.
+    ClientAbort,
+    /// The server refused the connection and kept to it, as a closed port does.
+    RefusedConnection,
+    /// The genuine answer arrived as well.
+    GenuineAnswerToo {
+        /// Time from the forged to the genuine one.
+        after: Duration,
+    },
+    /// The capture may have lost packets of this flow.
+    CaptureLoss,
+
+    // Across flows.
+    /// The answered address was given for many unrelated names.
+    AddressForUnrelatedNames {
+        /// For how many registrable domains.
+        names: u32,
+    },
+    /// The same claimed sender's packets in other flows show this habit too.
+    HabitOfTheServer,
+}
+
+/// One line of the table of observations.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    key: &'static str,
+    group: Group,
+    weight: Weight,
+    convicts: bool,
+}
+
+const fn row(key: &'static str, group: Group, p1: f64, p0: f64, source: &'static str) -> Row {
+    Row {
+        key,
+        group,
+        weight: Weight::new(p1, p0, source),
+        convicts: false,
+    }
+}
+
+/// A row that convicts by itself: a contradiction, or an exact fingerprint (architecture: "Evidence and verdict").
+const fn proof(key: &'static str, group: Group, p1: f64, p0: f64, source: &'static str) -> Row {
+    Row {
+        convicts: true,
+        ..row(key, group, p1, p0, source)
+    }
+}
+
+impl Observation {
+    fn row(&self) -> Row {
+        use Group::{Aftermath, Content, CrossFlow, Fingerprint, Header, Sequence, Timing};
+        const WEAVER: &str = "2 of 200 flows with an odd TTL, Weaver et al. NDSS 2009";
+        const JUDGED: &str = "[E]";
+        match self {
+            Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
+            Self::ResetBelowData { .. } => proof("reset_below_data", Sequence, 0.50, 0.005, WEAVER),
+            Self::ResetSequenceJump { .. } => proof(
+                "reset_sequence_jump",
+                Sequence,
+                0.30,
+                0.001,
+                "all seven conditions of Weaver et al. NDSS 2009; margin [E]",
+            ),
+            Self::ResetAckChange => proof(
+                "reset_ack_change",
+                Sequence,
+                0.30,
+                0.002,
+                "Weaver et al. NDSS 2009; margin [E]",
+            ),
+            Self::SynAckAfterReset { .. } => proof(
+                "syn_ack_after_reset",
+                Sequence,
+                0.50,
+                0.001,
+                "RFC 9293 section 3.10.7: a listener answers once; margin [E]",
+            ),
+            Self::ResetAheadOfStream { .. } => row(
+                "reset_ahead_of_stream",
+                Sequence,
+                0.30,
+                0.03,
+                "Weaver et al. NDSS 2009; captures lose packets [E]",
+            ),
+            Self::ConflictingOverlap { .. } => proof(
+                "conflicting_overlap",
+                Sequence,
+                0.80,
+                0.001,
+                "0 in 3 960 data packets of published injections; margin for broken stacks",
+            ),
+            Self::DataAfterFin { .. } => proof(
+                "data_after_fin",
+                Sequence,
+                0.50,
+                0.002,
+                "RFC 9293 section 3.6: a FIN ends the data; margin [E]",
+            ),
+            Self::AnswerWithoutAcknowledging { .. } => row(
+                "answer_without_acknowledging",
+                Sequence,
+                0.30,
+                0.005,
+                "published quantum inserts shot on the SYN-ACK; margin [E]",
+            ),
+            Self::AfterFin => row(
+                "after_fin",
+                Sequence,
+                0.01,
+                0.60,
+                "Weaver et al. NDSS 2009: no FIN before [E]",
+            ),
+            Self::PeerResetFirst => row("peer_reset_first", Sequence, 0.01, 0.60, "Weaver et al. NDSS 2009 [E]"),
+
+            Self::ResetTtlDiffers { .. } => row(
+                "reset_ttl_differs",
+                Header,
+                0.85,
+                0.28,
+                "28 % of ordinary resets: Weaver et al. App. C; 46 of 151 in controls",
+            ),
+            Self::TtlDiffers { .. } => row(
+                "ttl_differs",
+                Header,
+                0.70,
+                0.01,
+                "0 of 610 packets of controls; raised for anycast and route changes [E]",
+            ),
+            Self::DontFragmentDiffers => row(
+                "dont_fragment_differs",
+                Header,
+                0.70,
+                0.04,
+                "2 of 47 data packets of controls",
+            ),
+            Self::IpIdCopiedFromTrigger { .. } => row(
+                "ip_id_copied_from_trigger",
+                Header,
+                0.25,
+                1e-4,
+                "2 in 65 536 by chance; margin",
+            ),
+            Self::IpIdFollowsForgery { .. } => row(
+                "ip_id_follows_forgery",
+                Header,
+                0.25,
+                1e-4,
+                "2 in 65 536 by chance; margin",
+            ),
+            Self::IpIdOutOfSequence { .. } => row("ip_id_out_of_sequence", Header, 0.60, 0.04, JUDGED),
+            Self::TimestampMissing => row(
+                "timestamp_missing",
+                Header,
+                0.60,
+                0.002,
+                "RFC 7323 section 3.2; margin [E]",
+            ),
+            Self::WindowDiffers { .. } => row("window_differs", Header, 0.50, 0.06, JUDGED),
+            Self::ReservedBits => row(
+                "reserved_bits",
+                Header,
+                0.05,
+                0.001,
+                "RFC 9293 section 3.1: must be zero; margin [E]",
+            ),
+            Self::AckWithoutFlag => row("ack_without_flag", Header, 0.30, 0.18, "31 of 151 resets of controls"),
+            Self::LinkSourceDiffers => row("link_source_differs", Header, 0.60, 0.01, JUDGED),
+            Self::MarksAsUsual => row("marks_as_usual", Header, 0.02, 0.40, JUDGED),
+            Self::TtlAsUsual => row(
+                "ttl_as_usual",
+                Header,
+                0.15,
+                0.72,
+                "72 % of ordinary resets: Weaver et al. App. C",
+            ),
+
+            Self::ResetRightAfterTrigger { .. } => row("reset_right_after_trigger", Timing, 0.90, 0.02, JUDGED),
+            Self::TooFast { .. } => row(
+                "too_fast",
+                Timing,
+                0.40,
+                0.002,
+                "no false positive in 100 000 queries: Hold-On, Duan et al. 2012",
+            ),
+            Self::Burst { .. } => row("burst", Timing, 0.60, 0.05, JUDGED),
+            Self::IdleBefore { .. } => row("idle_before", Timing, 0.02, 0.40, JUDGED),
+
+            Self::DifferingAnswers => proof(
+                "differing_answers",
+                Content,
+                0.90,
+                1e-5,
+                "2 servers in 27 million transactions: Duan et al. 2012",
+            ),
+            Self::SameAnswerOtherTtl { .. } => row("same_answer_other_ttl", Content, 0.30, 0.03, JUDGED),
+            Self::BogonAnswer => row("bogon_answer", Content, 0.90, 0.005, JUDGED),
+            Self::AnswerTypeMismatch => row("answer_type_mismatch", Content, 0.30, 0.0005, JUDGED),
+            Self::MalformedAnswer => row("malformed_answer", Content, 0.20, 0.002, JUDGED),
+            Self::AuthoritativeUnlikeOthers => row("authoritative_unlike_others", Content, 0.30, 0.01, JUDGED),
+            Self::EdnsMissing => row("edns_missing", Content, 0.50, 0.05, JUDGED),
+            Self::CaseChanged => row("case_changed", Content, 0.30, 0.002, JUDGED),
+            Self::ForeignRedirect => row("foreign_redirect", Content, 0.50, 0.10, JUDGED),
+            Self::BareAnswer => row("bare_answer", Content, 0.60, 0.03, JUDGED),
+            Self::FinWithAnswer => row("fin_with_answer", Content, 0.60, 0.05, JUDGED),
+            Self::LegalNotice => row(
+                "legal_notice",
+                Content,
+                0.02,
+                0.30,
+                "RFC 7725: sent by the origin itself as a rule [E]",
+            ),
+
+            Self::KnownDevice(_) => proof(
+                "known_device",
+                Fingerprint,
+                0.95,
+                1e-5,
+                "exact constants as published [E]",
+            ),
+            Self::ProbableDevice(_) => row("probable_device", Fingerprint, 0.50, 0.01, JUDGED),
+            Self::KnownBlockPage { confidence } => block_row("known_block_page", *confidence),
+            Self::KnownBlockAddress { confidence } => block_row("known_block_address", *confidence),
+            Self::KnownFalsePositive => row("known_false_positive", Fingerprint, 0.001, 0.50, JUDGED),
+
+            Self::SilentAfterReset => row("silent_after_reset", Aftermath, 0.60, 0.50, JUDGED),
+            Self::ExchangeComplete => row("exchange_complete", Aftermath, 0.05, 0.60, JUDGED),
+            Self::ClientAbort => row(
+                "client_abort",
+                Aftermath,
+                0.05,
+                0.60,
+                "wire-facts 8: browsers cancel [E]",
+            ),
+            Self::RefusedConnection => row("refused_connection", Aftermath, 0.05, 0.60, JUDGED),
+            Self::GenuineAnswerToo { .. } => row("genuine_answer_too", Aftermath, 0.60, 0.05, JUDGED),
+            Self::CaptureLoss => row("capture_loss", Aftermath, 0.10, 0.50, JUDGED),
+
+            Self::AddressForUnrelatedNames { .. } => row("address_for_unrelated_names", CrossFlow, 0.70, 0.02, JUDGED),
+            Self::HabitOfTheServer => row("habit_of_the_server", CrossFlow, 0.05, 0.60, JUDGED),
+        }
+    }
+
+    /// The observation's name in records.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.row().key
+    }
+
+    /// The group it belongs to.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.row().group
+    }
+
+    /// How much it counts, and who says so.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        self.row().weight
+    }
+}
+
+/// Weights of signature lists by their own 0-10 scale of confidence (wire-facts 6.4: 1e-5, 1e-4 and 1e-3 at 10, 8, 5).
+const fn block_row(key: &'static str, confidence: u8) -> Row {
+    const SOURCE: &str = "confidence as the signature list gives it [E]";
+    match confidence {
+        9.. => proof(key, Group::Fingerprint, 0.95, 1e-5, SOURCE),
+        7 | 8 => proof(key, Group::Fingerprint, 0.95, 1e-4, SOURCE),
+        4..=6 => row(key, Group::Fingerprint, 0.95, 1e-3, SOURCE),
+        0..=3 => row(key, Group::Fingerprint, 0.50, 0.05, SOURCE),
+    }
+}
+
+/// The sentence a person reads; it completes "evidence: …".
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataAfterReset { after } => {
+                write!(f, "the sender went on sending {} after its own reset", readable(*after))
+            }
+            Self::ResetBelowData { by } => {
+                write!(f, "the reset lies {by} bytes behind data its sender had already sent")
+            }
+            Self::ResetSequenceJump { by } => {
+                write!(
+                    f,
+                    "a second reset jumps {by} bytes ahead of the first, past anything ever sent"
+                )
+            }
+            Self::ResetAckChange => {
+                f.write_str("resets of one burst acknowledge different bytes, none of which the peer sent")
+            }
+            Self::SynAckAfterReset { after } => {
+                write!(
+                    f,
+                    "{} after refusing the connection the server accepted the same SYN",
+                    readable(*after)
+                )
+            }
+            Self::ResetAheadOfStream { by } => {
+                write!(f, "the reset lies {by} bytes ahead of all its sender sent")
+            }
+            Self::ConflictingOverlap { bytes } => {
+                write!(
+                    f,
+                    "two packets of one sender hold different bytes ({bytes}) for the same place in the stream"
+                )
+            }
+            Self::DataAfterFin { after } => {
+                write!(
+                    f,
+                    "{} after closing the stream the sender sent data that belongs before the close",
+                    readable(*after)
+                )
+            }
+            Self::AnswerWithoutAcknowledging { by } => {
+                write!(
+                    f,
+                    "the answer leaves {by} bytes of the request it answers unacknowledged"
+                )
+            }
+            Self::AfterFin => f.write_str("the stream had been closed before: resets then are ordinary"),
+            Self::PeerResetFirst => f.write_str("the other side had reset before: resets then are ordinary"),
+            Self::ResetTtlDiffers { reset, usual } => {
+                write!(
+                    f,
+                    "the reset arrived with TTL {reset}, the sender's other packets with {usual} (weak: firewalls and balancers do that too)"
+                )
+            }
+            Self::TtlDiffers { packet, usual } => {
+                write!(f, "arrived with TTL {packet}, the sender's other packets with {usual}")
+            }
+            Self::DontFragmentDiffers => f.write_str("the don't-fragment bit is not as on the sender's other packets"),
+            Self::IpIdCopiedFromTrigger { ip_id, offset: 0 } => {
+                write!(f, "the IP id {ip_id:#06x} is that of the packet it answers")
+            }
+            Self::IpIdCopiedFromTrigger { ip_id, offset } => {
+                write!(
+                    f,
+                    "the IP id {ip_id:#06x} is that of the packet it answers plus {offset}"
+                )
+            }
+            Self::IpIdFollowsForgery { ip_id } => {
+                write!(
+                    f,
+                    "the IP id {ip_id:#06x} continues that of a packet already shown to be forged"
+                )
+            }
+            Self::IpIdOutOfSequence { packet, last } => {
+                write!(
+                    f,
+                    "the IP id {packet:#06x} does not fit the sender's counter, which stood at {last:#06x}"
+                )
+            }
+            Self::TimestampMissing => f.write_str("the flow negotiated TCP timestamps, and this packet carries none"),
+            Self::WindowDiffers { packet, last } => {
+                write!(f, "the window {packet} is unlike the sender's other packets ({last})")
+            }
+            Self::ReservedBits => f.write_str("reserved TCP header bits are set"),
+            Self::AckWithoutFlag => f.write_str("the acknowledgement field is filled though the ACK flag is clear"),
+            Self::LinkSourceDiffers => {
+                f.write_str("the frame came from another link-layer address than the sender's other packets")
+            }
+            Self::MarksAsUsual => f.write_str("TTL and IP id fit the sender's other packets"),
+            Self::TtlAsUsual => f.write_str("the TTL is that of the sender's other packets"),
+            Self::ResetRightAfterTrigger { after, round_trip } => {
+                write!(
+                    f,
+                    "reset {} after the trigger and before the server said anything (round trip {})",
+                    readable(*after),
+                    readable(*round_trip)
+                )
+            }
+            Self::TooFast { after, floor } => {
+                write!(
+                    f,
+                    "answered after {}, though the server is never closer than {}",
+                    readable(*after),
+                    readable(*floor)
+                )
+            }
+            Self::Burst { count, within } => {
+                write!(
+                    f,
+                    "{count} resets within {}, with nothing between them to answer",
+                    readable(*within)
+                )
+            }
+            Self::IdleBefore { idle } => write!(
+                f,
+                "the flow had been idle for {}: timeouts end such flows",
+                readable(*idle)
+            ),
+            Self::DifferingAnswers => f.write_str("one question got two answers that differ"),
+            Self::SameAnswerOtherTtl { first, second } => {
+                write!(f, "the same answer came twice, with IP TTL {first} and {second}")
+            }
+            Self::BogonAnswer => f.write_str("a public name was answered with an address no public server can have"),
+            Self::AnswerTypeMismatch => f.write_str("the answer is of another record type than was asked for"),
+            Self::MalformedAnswer => f.write_str("the answer is malformed"),
+            Self::AuthoritativeUnlikeOthers => {
+                f.write_str("the answer claims to be authoritative, which this server's other answers do not")
+            }
+            Self::EdnsMissing => {
+                f.write_str("the question used EDNS and the answer does not, though this server's other answers do")
+            }
+            Self::CaseChanged => f.write_str("the answer spells the name in other letter case than the question"),
+            Self::ForeignRedirect => f.write_str("the answer redirects to another site"),
+            Self::BareAnswer => f.write_str("the answer has neither Date nor Server, and closes the connection"),
+            Self::FinWithAnswer => f.write_str("the answer is complete in one packet that also closes the stream"),
+            Self::LegalNotice => f.write_str("status 451: the site itself may be saying so"),
+            Self::KnownDevice(device) => write!(f, "exact marks of a known device: {}", device.name),
+            Self::ProbableDevice(device) => write!(f, "marks typical of a known device: {}", device.name),
+            Self::KnownBlockPage { confidence } => {
+                write!(f, "matches a known block page (confidence {confidence} of 10)")
+            }
+            Self::KnownBlockAddress { confidence } => {
+                write!(
+                    f,
+                    "the address is known to be given for blocked names (confidence {confidence} of 10)"
+                )
+            }
+            Self::KnownFalsePositive => f.write_str("matches a page known to be mistaken for a block page"),
+            Self::SilentAfterReset => f.write_str("after the reset its sender never spoke again"),
+            Self::ExchangeComplete => f.write_str("both sides had exchanged their data before"),
+            Self::ClientAbort => f.write_str("the client reset after the server had answered: aborts look like that"),
+            Self::RefusedConnection => f.write_str("the server refused and kept to it, as a closed port does"),
+            Self::GenuineAnswerToo { after } => {
+                write!(f, "the genuine answer arrived as well, {} later", readable(*after))
+            }
+            Self::CaptureLoss => f.write_str("the capture may have lost packets of this flow"),
+            Self::AddressForUnrelatedNames { names } => {
+                write!(f, "the same address was given for {names} unrelated names")
+            }
+            Self::HabitOfTheServer => f.write_str("the sender's packets in other flows show the same habit"),
+        }
+    }
+}
+
+/// An observation and the frames it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// What was seen.
+    pub observation: Observation,
+    /// Where, in capture order; the first 8 are named.
+    pub frames: FrameList,
+}
+
+impl Evidence {
+    /// An observation resting on `frames`.
+    #[must_use]
+    pub const fn new(observation: Observation, frames: FrameList) -> Self {
+        Self { observation, frames }
+    }
+
+    /// An observation resting on the first 8 of `frames`.
+    #[must_use]
+    pub fn at(observation: Observation, frames: &[FrameNumber]) -> Self {
+        Self::new(observation, frames.iter().copied().take(8).collect())
+    }
+
+    /// The group it counts in.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.observation.group()
+    }
+
+    /// Its weight in nats, capped as its group is: positive for, negative against.
+    #[must_use]
+    pub fn llr(&self) -> f64 {
+        let cap = self.group().cap();
+        self.observation.weight().llr().clamp(-cap, cap)
+    }
+
+    /// Whether it convicts by itself, given enough weight in all.
+    #[must_use]
+    pub fn convicts(&self) -> bool {
+        self.observation.row().convicts
+    }
+}

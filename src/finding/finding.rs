@@ -1,0 +1,332 @@
+//! A finding: what was blocked, how, by which kind of box, how far away, and on what evidence.
+
+use super::evidence::Evidence;
+use super::verdict::{Judgement, Prior, Verdict, judge};
+use crate::packet::endpoint::Endpoint;
+use crate::packet::frame::FrameNumber;
+use crate::time::Timestamp;
+
+/// How the blocking was done. `key` is the name in records and on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A TCP reset its claimed sender did not send.
+    RstInjection,
+    /// A DNS answer its claimed sender did not give.
+    DnsInjection,
+    /// An HTTP answer put into a server's mouth: a block page or a redirect.
+    BlockPage,
+    /// Any other data put into a TCP stream.
+    PayloadInjection,
+}
+
+impl Kind {
+    /// All kinds, in the order they are listed.
+    pub const ALL: [Self; 4] = [
+        Self::RstInjection,
+        Self::DnsInjection,
+        Self::BlockPage,
+        Self::PayloadInjection,
+    ];
+
+    /// The kind's name in records and on the command line.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::RstInjection => "rst_injection",
+            Self::DnsInjection => "dns_injection",
+            Self::BlockPage => "block_page",
+            Self::PayloadInjection => "payload_injection",
+        }
+    }
+
+    /// What happened, as the headline of a finding says it.
+    #[must_use]
+    pub const fn headline(self) -> &'static str {
+        match self {
+            Self::RstInjection => "forged TCP reset",
+            Self::DnsInjection => "forged DNS answer",
+            Self::BlockPage => "block page in the server's name",
+            Self::PayloadInjection => "forged data in a TCP stream",
+        }
+    }
+}
+
+/// One of the two ends of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// The end that opened the flow.
+    Client,
+    /// The other end.
+    Server,
+}
+
+impl Party {
+    /// The other one.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
+    /// The party's name in records.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// The transport protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// EVE's `proto`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// What a flow carries. EVE's `app_proto`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Application {
+    /// Not recognised (yet).
+    #[default]
+    Unknown,
+    /// HTTP/1.
+    Http,
+    /// TLS.
+    Tls,
+    /// DNS over UDP or TCP.
+    Dns,
+}
+
+impl Application {
+    /// EVE's `app_proto`; none where it is unknown.
+    #[must_use]
+    pub const fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::Http => Some("http"),
+            Self::Tls => Some("tls"),
+            Self::Dns => Some("dns"),
+        }
+    }
+}
+
+/// How far a flow had come when it was interfered with (Cloudflare Radar's names; wire-facts 1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// After the SYN, before the handshake was complete.
+    PostSyn,
+    /// After the handshake, before any data.
+    PostAck,
+    /// After the first data packet.
+    PostPsh,
+    /// After several data packets.
+    LaterInFlow,
+}
+
+impl Stage {
+    /// The stage's name in records.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::PostSyn => "post_syn",
+            Self::PostAck => "post_ack",
+            Self::PostPsh => "post_psh",
+            Self::LaterInFlow => "later_in_flow",
+        }
+    }
+}
+
+/// Where the box sits (RFC 9505, wire-facts 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Position {
+    /// It sees a copy and can only inject: the original packets also arrive.
+    OnPath,
+    /// Packets pass through it: it dropped or rewrote the original.
+    InPath,
+    /// The capture cannot tell.
+    Unknown,
+}
+
+impl Position {
+    /// The position's name in records.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::OnPath => "on_path",
+            Self::InPath => "in_path",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Which field of the trigger packet carried the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TriggerKind {
+    /// The HTTP Host header.
+    Host,
+    /// The server name of a TLS ClientHello.
+    Sni,
+    /// The name asked of a DNS server.
+    Qname,
+    /// No name was seen: the packet that was answered by the interference.
+    Packet,
+}
+
+impl TriggerKind {
+    /// The field's name in records.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Sni => "sni",
+            Self::Qname => "qname",
+            Self::Packet => "packet",
+        }
+    }
+}
+
+/// The packet that set the box off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Which field carried the name.
+    pub kind: TriggerKind,
+    /// The name, lower case, as it stood on the wire otherwise; none when no name was seen.
+    pub name: Option<String>,
+    /// The packet.
+    pub frame: FrameNumber,
+}
+
+/// What is known of the box.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Injector {
+    /// Routers between the tap and the box, as an inclusive range; none where the TTL says nothing.
+    pub hops_from_tap: Option<(u8, u8)>,
+    /// The TTL its packets most likely start with.
+    pub initial_ttl: Option<u8>,
+    /// Its TTL is copied from the packet it answers, so its distance cannot be read from it.
+    pub mirrors_ttl: bool,
+    /// The device family, if an exact fingerprint matched, and who published it.
+    pub device: Option<Device>,
+}
+
+/// A known device family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name in the field.
+    pub name: &'static str,
+    /// Who described the fingerprint.
+    pub source: &'static str,
+}
+
+/// The flow a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    /// Who opened it.
+    pub client: Endpoint,
+    /// The other end.
+    pub server: Endpoint,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// What it carries.
+    pub application: Application,
+    /// The outermost VLAN id, if any.
+    pub vlan: Option<u16>,
+    /// The flow's first frame, which with the endpoints names the flow.
+    pub first_frame: FrameNumber,
+    /// When it began.
+    pub started: Timestamp,
+}
+
+/// Particulars of a kind, for the reader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// What the forged DNS answer said, and what the genuine one said (addresses, names or response codes).
+    pub forged_answers: Vec<String>,
+    /// What the genuine DNS answer said.
+    pub genuine_answers: Vec<String>,
+    /// The status of an injected HTTP answer.
+    pub http_status: Option<u16>,
+    /// Where an injected HTTP answer redirects to.
+    pub location: Option<String>,
+    /// Which row of a fingerprint pack matched.
+    pub fingerprint: Option<FingerprintMatch>,
+}
+
+/// A row of a fingerprint pack that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FingerprintMatch {
+    /// The row's id.
+    pub id: String,
+    /// The country or product it is known from, if the row says.
+    pub known_from: Option<String>,
+    /// Who published it.
+    pub source: String,
+}
+
+/// An accusation, with everything needed to check it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// How the blocking was done.
+    pub kind: Kind,
+    /// Which flow.
+    pub conversation: Conversation,
+    /// The packet that decided it: the first forged one.
+    pub decided_by: FrameNumber,
+    /// When that packet came.
+    pub at: Timestamp,
+    /// How far the flow had come.
+    pub stage: Option<Stage>,
+    /// The tampering signature of Sundara Raman et al. (SIGCOMM 2023) that fits, as `PSH+ACK -> RST`.
+    pub signature: Option<&'static str>,
+    /// Whose name was used.
+    pub claimed_sender: Option<Party>,
+    /// Where the box sits.
+    pub position: Position,
+    /// What set it off.
+    pub trigger: Option<Trigger>,
+    /// The forged packets, in capture order.
+    pub forged: Vec<FrameNumber>,
+    /// The genuine packets that contradict them, in capture order.
+    pub genuine: Vec<FrameNumber>,
+    /// Packets that were swallowed (for drops).
+    pub dropped: Vec<FrameNumber>,
+    /// What was believed before.
+    pub prior: Prior,
+    /// All evidence, for and against, heaviest first.
+    pub evidence: Vec<Evidence>,
+    /// What is known of the box.
+    pub injector: Option<Injector>,
+    /// Particulars of the kind.
+    pub particulars: Particulars,
+}
+
+impl Finding {
+    /// What the evidence amounts to.
+    #[must_use]
+    pub fn judgement(&self) -> Judgement {
+        judge(self.prior, &self.evidence)
+    }
+
+    /// The verdict, if it reaches one.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.judgement().verdict
+    }
+}
