@@ -1,0 +1,195 @@
+//! What the packets of one sender usually look like on arrival.
+
+use crate::packet::path_marks::PathMarks;
+
+/// How many different TTLs of one sender are told apart.
+const TTLS: usize = 4;
+
+/// How a sender numbers its IPv4 packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpIdLaw {
+    /// Too little seen, or no rule.
+    Unknown,
+    /// Always 0 (with don't-fragment set that is ordinary: RFC 6864).
+    Zero,
+    /// Always the same, not 0.
+    Constant,
+    /// Counts up, with small steps for packets sent elsewhere in between.
+    Counter,
+}
+
+/// The largest step between two packets of one flow that still looks like one counter. Busy hosts with one counter for
+/// all they send skip hundreds; random ids fall within it by chance in 3 % of steps.
+const COUNTER_STEP: u16 = 2000;
+
+/// The marks of one sender's packets in one flow, resets left out (they come from other boxes too often).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathProfile {
+    ttls: [(u8, u16); TTLS],
+    opening: Option<PathMarks>,
+    last: Option<PathMarks>,
+    near_steps: u16,
+    far_steps: u16,
+    zeros: u16,
+    repeats: u16,
+    dont_fragment: u16,
+    may_fragment: u16,
+}
+
+impl PathProfile {
+    /// Learns one packet. `opening` tells that it is the SYN or SYN-ACK that anchors the profile.
+    pub fn learn(&mut self, marks: &PathMarks, opening: bool) {
+        if opening && self.opening.is_none() {
+            self.opening = Some(*marks);
+        }
+        self.count_ttl(marks.ttl);
+        if marks.dont_fragment {
+            self.dont_fragment = self.dont_fragment.saturating_add(1);
+        } else {
+            self.may_fragment = self.may_fragment.saturating_add(1);
+        }
+        if let Some(id) = marks.ip_id {
+            if id == 0 {
+                self.zeros = self.zeros.saturating_add(1);
+            } else if let Some(before) = self.last.and_then(|last| last.ip_id).filter(|before| *before != 0) {
+                match id.wrapping_sub(before) {
+                    0 => self.repeats = self.repeats.saturating_add(1),
+                    1..=COUNTER_STEP => self.near_steps = self.near_steps.saturating_add(1),
+                    _ => self.far_steps = self.far_steps.saturating_add(1),
+                }
+            }
+            // A zero id (a SYN-ACK, an ACK of some stacks) does not interrupt the counter of the other packets.
+            if id == 0 {
+                let keep = self.last.and_then(|last| last.ip_id).unwrap_or(0);
+                self.last = Some(PathMarks { ip_id: Some(keep), ..*marks });
+                return;
+            }
+        }
+        self.last = Some(*marks);
+    }
+
+    fn count_ttl(&mut self, ttl: u8) {
+        let place = self.ttls.iter().position(|(seen, count)| *count == 0 || *seen == ttl).unwrap_or(TTLS - 1);
+        let (seen, count) = &mut self.ttls[place];
+        if *count == 0 {
+            *seen = ttl;
+        }
+        if *seen == ttl {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The SYN's or SYN-ACK's marks.
+    #[must_use]
+    pub const fn opening(&self) -> Option<&PathMarks> {
+        self.opening.as_ref()
+    }
+
+    /// The last packet's marks.
+    #[must_use]
+    pub const fn last(&self) -> Option<&PathMarks> {
+        self.last.as_ref()
+    }
+
+    /// How many packets were learnt (saturating at 65 535 a TTL).
+    #[must_use]
+    pub fn packets(&self) -> u32 {
+        self.ttls.iter().map(|(_, count)| u32::from(*count)).sum()
+    }
+
+    /// How many packets arrived with `ttl`.
+    #[must_use]
+    pub fn count_of(&self, ttl: u8) -> u16 {
+        self.ttls.iter().find(|(seen, count)| *count > 0 && *seen == ttl).map_or(0, |(_, count)| *count)
+    }
+
+    /// The TTL most packets arrived with; the opening packet's on a tie.
+    #[must_use]
+    pub fn usual_ttl(&self) -> Option<u8> {
+        self.usual_ttl_without(&[])
+    }
+
+    /// The usual TTL when the packets that arrived with the TTLs `apart` (one entry a packet) are left out.
+    #[must_use]
+    pub fn usual_ttl_without(&self, apart: &[u8]) -> Option<u8> {
+        let opening = self.opening.map(|marks| marks.ttl);
+        self.ttls
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(ttl, count)| {
+                let left_out = apart.iter().filter(|other| *other == ttl).count();
+                (usize::from(*count).saturating_sub(left_out), Some(*ttl) == opening, *ttl)
+            })
+            .filter(|(count, ..)| *count > 0)
+            .max_by_key(|(count, is_opening, ttl)| (*count, *is_opening, *ttl))
+            .map(|(.., ttl)| ttl)
+    }
+
+    /// Whether every packet so far arrived with don't-fragment as `set`, and there were at least two.
+    #[must_use]
+    pub const fn dont_fragment_is_always(&self, set: bool) -> bool {
+        let (same, other) =
+            if set { (self.dont_fragment, self.may_fragment) } else { (self.may_fragment, self.dont_fragment) };
+        same >= 2 && other == 0
+    }
+
+    /// How the sender numbers its packets.
+    #[must_use]
+    pub const fn ip_id_law(&self) -> IpIdLaw {
+        let steps = self.near_steps + self.far_steps;
+        if self.zeros >= 2 && steps == 0 && self.repeats == 0 {
+            IpIdLaw::Zero
+        } else if self.repeats >= 2 && steps == 0 {
+            IpIdLaw::Constant
+        } else if self.near_steps >= 2 && self.far_steps * 8 <= self.near_steps {
+            IpIdLaw::Counter
+        } else {
+            IpIdLaw::Unknown
+        }
+    }
+
+    /// Whether `id` fits the counter this sender follows; none if it follows none.
+    #[must_use]
+    pub fn continues_counter(&self, id: u16) -> Option<bool> {
+        let last = self.last?.ip_id?;
+        (self.ip_id_law() == IpIdLaw::Counter)
+            .then(|| id.wrapping_sub(last) <= COUNTER_STEP || last.wrapping_sub(id) <= COUNTER_STEP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(ttl: u8, ip_id: u16) -> PathMarks {
+        PathMarks { ttl, ip_id: Some(ip_id), dont_fragment: true, traffic_class: 0, link_source: 0 }
+    }
+
+    #[test]
+    fn the_usual_ttl_is_that_of_the_others() {
+        let mut profile = PathProfile::default();
+        profile.learn(&marks(47, 0), true);
+        profile.learn(&marks(83, 9), false);
+        assert_eq!(profile.usual_ttl(), Some(47), "a tie goes to the opening packet");
+        profile.learn(&marks(83, 10), false);
+        assert_eq!(profile.usual_ttl(), Some(83));
+        assert_eq!(profile.usual_ttl_without(&[83, 83]), Some(47));
+        assert_eq!(profile.usual_ttl_without(&[83, 83, 47]), None);
+    }
+
+    #[test]
+    fn the_law_of_ip_ids_is_learnt() {
+        let learn = |ids: &[u16]| {
+            let mut profile = PathProfile::default();
+            ids.iter().for_each(|id| profile.learn(&marks(64, *id), false));
+            profile
+        };
+        assert_eq!(learn(&[0, 0, 0]).ip_id_law(), IpIdLaw::Zero);
+        assert_eq!(learn(&[9, 9, 9]).ip_id_law(), IpIdLaw::Constant);
+        assert_eq!(learn(&[100, 20_000, 3, 50_000]).ip_id_law(), IpIdLaw::Unknown);
+        let counter = learn(&[0, 65_530, 65_534, 0, 3, 9]);
+        assert_eq!(counter.ip_id_law(), IpIdLaw::Counter);
+        assert_eq!(counter.continues_counter(10), Some(true));
+        assert_eq!(counter.continues_counter(30_000), Some(false));
+    }
+}
