@@ -7,3 +7,6 @@
 pub mod address_class;
 pub mod dns_message;
 pub mod dns_name;
+pub mod html_facts;
+pub mod http_body;
+pub mod http_head;
