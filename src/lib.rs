@@ -2,8 +2,11 @@
 //! what evidence.
 
 pub mod capture;
+pub mod detect;
 pub mod engine;
 pub mod finding;
+pub mod flow;
 pub mod packet;
+pub mod payload;
 pub mod report;
 pub mod time;

@@ -4,6 +4,7 @@
 //! IP, [`dissect::dissect`] reads the rest in place with etherparse's header slices; the outcome is a packet or a
 //! counted [`dissect::Undissected`]. Nothing here keeps state, allocates, or knows what a flow is.
 
+pub mod community_id;
 pub mod dissect;
 pub mod endpoint;
 pub mod frame;

@@ -45,9 +45,23 @@ impl FlowKey {
     #[must_use]
     pub fn new(protocol: Protocol, from: Endpoint, to: Endpoint) -> (Self, End) {
         if from <= to {
-            (Self { low: from, high: to, protocol }, End::Low)
+            (
+                Self {
+                    low: from,
+                    high: to,
+                    protocol,
+                },
+                End::Low,
+            )
         } else {
-            (Self { low: to, high: from, protocol }, End::High)
+            (
+                Self {
+                    low: to,
+                    high: from,
+                    protocol,
+                },
+                End::High,
+            )
         }
     }
 

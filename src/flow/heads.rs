@@ -72,7 +72,13 @@ impl Heads {
     /// A store of at most `most` heads.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { heads: Vec::new(), free: Vec::new(), held: VecDeque::new(), most, refused: 0 }
+        Self {
+            heads: Vec::new(),
+            free: Vec::new(),
+            held: VecDeque::new(),
+            most,
+            refused: 0,
+        }
     }
 
     /// How many heads were taken from flows that still had a use for them.
@@ -97,12 +103,16 @@ impl Heads {
         head.bytes.clear();
         head.pieces.clear();
         head.whole = 0;
-        let id = HeadId { slot, generation: head.generation };
+        let id = HeadId {
+            slot,
+            generation: head.generation,
+        };
         self.held.push_back(id);
         // Names of heads that were closed stay queued until they come up; the queue is kept from outgrowing the store.
         if self.held.len() > self.most.saturating_mul(2) + 16 {
             let heads = &self.heads;
-            self.held.retain(|id| heads[id.slot as usize].generation == id.generation);
+            self.held
+                .retain(|id| heads[id.slot as usize].generation == id.generation);
         }
         id
     }
@@ -127,7 +137,9 @@ impl Heads {
     }
 
     fn get(&self, id: HeadId) -> Option<&Head> {
-        self.heads.get(id.slot as usize).filter(|head| head.generation == id.generation)
+        self.heads
+            .get(id.slot as usize)
+            .filter(|head| head.generation == id.generation)
     }
 
     /// The bytes from the start of the stream up to the first gap.
@@ -187,7 +199,11 @@ impl Heads {
 
     /// Learns `segment`'s payload: bytes not yet there are kept, as far as they fit.
     pub fn learn(&mut self, id: HeadId, segment: &Segment<'_>, frame: FrameNumber) {
-        let Some(head) = self.heads.get_mut(id.slot as usize).filter(|head| head.generation == id.generation) else {
+        let Some(head) = self
+            .heads
+            .get_mut(id.slot as usize)
+            .filter(|head| head.generation == id.generation)
+        else {
             return;
         };
         let Ok(start) = usize::try_from(segment.seq.plus(u32::from(segment.flags.syn())).ahead_of(head.first)) else {
@@ -197,9 +213,11 @@ impl Heads {
         let mut at = start;
         while at < end && !head.pieces.is_full() {
             // The gap that begins at `at`, or the piece that covers it.
-            if let Some(piece) = head.pieces.iter().find(|piece| {
-                (piece.offset as usize..piece.offset as usize + piece.len as usize).contains(&at)
-            }) {
+            if let Some(piece) = head
+                .pieces
+                .iter()
+                .find(|piece| (piece.offset as usize..piece.offset as usize + piece.len as usize).contains(&at))
+            {
                 at = piece.offset as usize + piece.len as usize;
                 continue;
             }
@@ -213,10 +231,18 @@ impl Heads {
                 head.bytes.resize(stop, 0);
             }
             head.bytes[at..stop].copy_from_slice(&segment.payload[at - start..stop - start]);
-            head.pieces.push(Piece { offset: at as u32, len: (stop - at) as u32, frame });
+            head.pieces.push(Piece {
+                offset: at as u32,
+                len: (stop - at) as u32,
+                frame,
+            });
             at = stop;
         }
-        while let Some(piece) = head.pieces.iter().find(|piece| piece.offset as usize == head.whole && piece.len > 0) {
+        while let Some(piece) = head
+            .pieces
+            .iter()
+            .find(|piece| piece.offset as usize == head.whole && piece.len > 0)
+        {
             head.whole += piece.len as usize;
         }
     }
@@ -263,7 +289,10 @@ mod tests {
         assert_eq!(heads.conflict(id, &segment(105, b"1.1 302 and more")), None);
         assert_eq!(heads.conflict(id, &segment(98, b"??HTTP")), None);
         let conflict = heads.conflict(id, &segment(100, b"HTTP/1.1 200")).unwrap();
-        assert_eq!((conflict.earlier, conflict.shared, conflict.differing), (frame(1), 12, 2));
+        assert_eq!(
+            (conflict.earlier, conflict.shared, conflict.differing),
+            (frame(1), 12, 2)
+        );
     }
 
     #[test]

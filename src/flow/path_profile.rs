@@ -61,7 +61,10 @@ impl PathProfile {
             // A zero id (a SYN-ACK, an ACK of some stacks) does not interrupt the counter of the other packets.
             if id == 0 {
                 let keep = self.last.and_then(|last| last.ip_id).unwrap_or(0);
-                self.last = Some(PathMarks { ip_id: Some(keep), ..*marks });
+                self.last = Some(PathMarks {
+                    ip_id: Some(keep),
+                    ..*marks
+                });
                 return;
             }
         }
@@ -69,7 +72,11 @@ impl PathProfile {
     }
 
     fn count_ttl(&mut self, ttl: u8) {
-        let place = self.ttls.iter().position(|(seen, count)| *count == 0 || *seen == ttl).unwrap_or(TTLS - 1);
+        let place = self
+            .ttls
+            .iter()
+            .position(|(seen, count)| *count == 0 || *seen == ttl)
+            .unwrap_or(TTLS - 1);
         let (seen, count) = &mut self.ttls[place];
         if *count == 0 {
             *seen = ttl;
@@ -100,7 +107,10 @@ impl PathProfile {
     /// How many packets arrived with `ttl`.
     #[must_use]
     pub fn count_of(&self, ttl: u8) -> u16 {
-        self.ttls.iter().find(|(seen, count)| *count > 0 && *seen == ttl).map_or(0, |(_, count)| *count)
+        self.ttls
+            .iter()
+            .find(|(seen, count)| *count > 0 && *seen == ttl)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// The TTL most packets arrived with; the opening packet's on a tie.
@@ -118,7 +128,11 @@ impl PathProfile {
             .filter(|(_, count)| *count > 0)
             .map(|(ttl, count)| {
                 let left_out = apart.iter().filter(|other| *other == ttl).count();
-                (usize::from(*count).saturating_sub(left_out), Some(*ttl) == opening, *ttl)
+                (
+                    usize::from(*count).saturating_sub(left_out),
+                    Some(*ttl) == opening,
+                    *ttl,
+                )
             })
             .filter(|(count, ..)| *count > 0)
             .max_by_key(|(count, is_opening, ttl)| (*count, *is_opening, *ttl))
@@ -128,8 +142,11 @@ impl PathProfile {
     /// Whether every packet so far arrived with don't-fragment as `set`, and there were at least two.
     #[must_use]
     pub const fn dont_fragment_is_always(&self, set: bool) -> bool {
-        let (same, other) =
-            if set { (self.dont_fragment, self.may_fragment) } else { (self.may_fragment, self.dont_fragment) };
+        let (same, other) = if set {
+            (self.dont_fragment, self.may_fragment)
+        } else {
+            (self.may_fragment, self.dont_fragment)
+        };
         same >= 2 && other == 0
     }
 
@@ -162,7 +179,13 @@ mod tests {
     use super::*;
 
     fn marks(ttl: u8, ip_id: u16) -> PathMarks {
-        PathMarks { ttl, ip_id: Some(ip_id), dont_fragment: true, traffic_class: 0, link_source: 0 }
+        PathMarks {
+            ttl,
+            ip_id: Some(ip_id),
+            dont_fragment: true,
+            traffic_class: 0,
+            link_source: 0,
+        }
     }
 
     #[test]

@@ -1,0 +1,8 @@
+//! The judges: one file a kind of blocking, all behind the [`detector::Detector`] seam and listed in
+//! [`detector_set::DetectorSet`].
+//!
+//! A detector is shown every packet of a flow before the flow learns it, keeps what it must in a memory of its own
+//! beside the flow, and files a finding when the flow is concluded or its suspicion is due. It never sees a thread, a
+//! file or a clock.
+
+pub mod detector;

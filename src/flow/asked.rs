@@ -1,0 +1,63 @@
+//! What the client asked for: the packet most likely to set a box off, and the name it carried.
+
+use arrayvec::ArrayString;
+
+use crate::finding::finding::{Application, Trigger, TriggerKind};
+use crate::packet::frame::FrameNumber;
+use crate::packet::packet::SequenceNumber;
+use crate::packet::path_marks::PathMarks;
+use crate::time::Timestamp;
+
+/// A name of the DNS, the longest there is (RFC 1035 section 2.3.4: 255 octets on the wire, 253 in text).
+pub type NameText = ArrayString<253>;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which field carried the name.
+    pub kind: TriggerKind,
+    /// The name, lower case; empty when the request named none.
+    pub name: NameText,
+    /// What protocol it is.
+    pub application: Application,
+    /// The packet that completed it.
+    pub frame: FrameNumber,
+    /// When that packet came.
+    pub at: Timestamp,
+    /// Where the packet starts in sequence space.
+    pub seq: SequenceNumber,
+    /// The sequence number after the packet.
+    pub end: SequenceNumber,
+    /// Its window field.
+    pub window: u16,
+    /// Its path marks.
+    pub marks: PathMarks,
+}
+
+impl Asked {
+    /// As a finding names it.
+    #[must_use]
+    pub fn trigger(&self) -> Trigger {
+        Trigger {
+            kind: if self.name.is_empty() {
+                TriggerKind::Packet
+            } else {
+                self.kind
+            },
+            name: (!self.name.is_empty()).then(|| self.name.to_string()),
+            frame: self.frame,
+        }
+    }
+}
+
+/// `name` in lower case, cut to what a name can be; characters that cannot stand in a name are kept for the reader.
+#[must_use]
+pub fn name_text(name: &str) -> NameText {
+    let mut text = NameText::new();
+    for character in name.chars().flat_map(char::to_lowercase) {
+        if text.try_push(character).is_err() {
+            break;
+        }
+    }
+    text
+}

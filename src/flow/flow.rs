@@ -1,0 +1,361 @@
+//! One conversation, and what is known of it before the next packet.
+
+use std::time::Duration;
+
+use super::asked::{Asked, name_text};
+use super::flow_key::{End, FlowKey};
+use super::heads::Heads;
+use super::side::{Note, Side};
+use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage, TriggerKind};
+use crate::packet::frame::FrameNumber;
+use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber};
+use crate::payload::http_head::{HttpRead, RequestHead, looks_like_request};
+use crate::time::Timestamp;
+
+/// How it is known which end opened the flow, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClientKnownBy {
+    /// It sent a SYN, or was sent a SYN-ACK.
+    Handshake,
+    /// It sent a request.
+    Request,
+    /// The other end's port is the lower one, and below 1024 or well known.
+    Port,
+    /// It spoke first.
+    First,
+}
+
+/// How often an unfinished request is read anew, so that many tiny segments cost a bounded number of readings.
+const MOST_READINGS: u8 = 12;
+
+/// A flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    key: FlowKey,
+    client: End,
+    client_known_by: ClientKnownBy,
+    /// Its first frame.
+    pub first_frame: FrameNumber,
+    /// When it began.
+    pub started: Timestamp,
+    /// When its last packet came.
+    pub last: Timestamp,
+    /// The outermost VLAN id of its first packet.
+    pub vlan: Option<u16>,
+    /// What it carries, as far as that is known.
+    pub application: Application,
+    /// What the client asked for last.
+    pub asked: Option<Asked>,
+    /// How many requests were seen.
+    pub requests: u16,
+    /// Packets that were copies of one just seen.
+    pub copies: u16,
+    /// Packets whose payload was cut by the snap length.
+    pub snapped: u16,
+    sides: [Side; 2],
+    handshake_done: Option<Timestamp>,
+    readings: u8,
+}
+
+/// Ports at which servers listen although they are above 1023.
+const fn is_service_port(port: u16) -> bool {
+    matches!(port, 1..1024 | 1080 | 3128 | 5060 | 5222 | 5223 | 8000 | 8008 | 8080..=8090 | 8443 | 8888)
+}
+
+impl Flow {
+    /// A flow whose first packet is `packet`, sent by `sender`.
+    #[must_use]
+    pub fn new(key: FlowKey, sender: End, packet: &Packet<'_>, segment: Option<&Segment<'_>>) -> Self {
+        let (client, client_known_by) = match segment {
+            Some(segment) if segment.flags.syn() && segment.flags.ack() => (sender.other(), ClientKnownBy::Handshake),
+            Some(segment) if segment.flags.syn() => (sender, ClientKnownBy::Handshake),
+            _ => match (is_service_port(packet.from.port), is_service_port(packet.to.port)) {
+                (true, false) => (sender.other(), ClientKnownBy::Port),
+                (false, true) => (sender, ClientKnownBy::Port),
+                _ => (sender, ClientKnownBy::First),
+            },
+        };
+        Self {
+            key,
+            client,
+            client_known_by,
+            first_frame: packet.frame.number,
+            started: packet.frame.at,
+            last: packet.frame.at,
+            vlan: packet.vlan,
+            application: Application::Unknown,
+            asked: None,
+            requests: 0,
+            copies: 0,
+            snapped: 0,
+            sides: [Side::default(), Side::default()],
+            handshake_done: None,
+            readings: 0,
+        }
+    }
+
+    /// The endpoints and the protocol.
+    #[must_use]
+    pub const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    /// How the client is known to be the client.
+    #[must_use]
+    pub const fn client_known_by(&self) -> ClientKnownBy {
+        self.client_known_by
+    }
+
+    /// Which party sits at `end`.
+    #[must_use]
+    pub fn party(&self, end: End) -> Party {
+        if end == self.client {
+            Party::Client
+        } else {
+            Party::Server
+        }
+    }
+
+    const fn end_of(&self, party: Party) -> End {
+        match party {
+            Party::Client => self.client,
+            Party::Server => self.client.other(),
+        }
+    }
+
+    /// What is known of `party`.
+    #[must_use]
+    pub const fn side(&self, party: Party) -> &Side {
+        &self.sides[self.end_of(party).index()]
+    }
+
+    /// Whether both sides have spoken.
+    #[must_use]
+    pub const fn is_two_sided(&self) -> bool {
+        self.sides[0].packets > 0 && self.sides[1].packets > 0
+    }
+
+    /// Whether a SYN or a SYN-ACK was seen.
+    #[must_use]
+    pub const fn saw_handshake(&self) -> bool {
+        self.sides[0].opening.is_some() || self.sides[1].opening.is_some()
+    }
+
+    /// Whether the capture shows this flow's packets twice.
+    #[must_use]
+    pub const fn is_mirrored(&self) -> bool {
+        let packets = self.sides[0].packets + self.sides[1].packets;
+        self.copies as u32 * 3 >= packets && self.copies > 0
+    }
+
+    /// The shortest time in which `party` can answer what passes the tap, as the handshake showed: SYN to SYN-ACK for
+    /// the server, SYN-ACK to its ACK for the client. None where a retransmission makes that ambiguous (Karn).
+    #[must_use]
+    pub fn round_trip(&self, party: Party) -> Option<Duration> {
+        let syn = self.side(Party::Client).opening?;
+        let syn_ack = self.side(Party::Server).opening?;
+        match party {
+            Party::Server => {
+                let last = self.side(Party::Client).last_opening?;
+                (last.at == syn.at && syn_ack.at >= syn.at).then(|| syn_ack.at.since(syn.at))
+            }
+            Party::Client => {
+                let last = self.side(Party::Server).last_opening?;
+                let done = self.handshake_done?;
+                (last.at == syn_ack.at).then(|| done.since(syn_ack.at))
+            }
+        }
+    }
+
+    /// How far the flow has come, by what both sides have sent so far.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        let client = self.side(Party::Client);
+        let server = self.side(Party::Server);
+        match client.data_packets + server.data_packets {
+            0 if self.handshake_done.is_some() || client.opening.is_none() => Stage::PostAck,
+            0 => Stage::PostSyn,
+            1 => Stage::PostPsh,
+            _ if server.data_packets == 0 && self.requests <= 1 && client.data_packets <= 3 => Stage::PostPsh,
+            _ => Stage::LaterInFlow,
+        }
+    }
+
+    /// As a finding names it.
+    #[must_use]
+    pub fn conversation(&self) -> Conversation {
+        Conversation {
+            client: self.key.endpoint(self.client),
+            server: self.key.endpoint(self.client.other()),
+            protocol: self.key.protocol(),
+            application: self.application,
+            vlan: self.vlan,
+            first_frame: self.first_frame,
+            started: self.started,
+        }
+    }
+
+    /// Whether `note` is a copy of one of `sender`'s last packets that a mirror made.
+    #[must_use]
+    pub fn is_copy(&self, sender: End, note: &Note) -> bool {
+        let side = &self.sides[sender.index()];
+        side.notes()
+            .take(4)
+            .chain(side.reset.as_ref())
+            .any(|earlier| earlier.is_copied_by(note))
+    }
+
+    /// Whether `segment`, sent by `sender`, cannot belong to this flow: a new SYN on the same ports.
+    #[must_use]
+    pub fn is_succeeded_by(&self, sender: End, segment: &Segment<'_>) -> bool {
+        if !segment.flags.syn() || segment.flags.ack() || segment.flags.rst() {
+            return false;
+        }
+        match &self.sides[sender.index()].opening {
+            Some(opening) => opening.seq != segment.seq && !opening.flags.ack(),
+            None => true,
+        }
+    }
+
+    /// Learns a TCP segment, after the detectors have seen it.
+    pub fn learn_segment(&mut self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>, heads: &mut Heads) {
+        self.last = packet.frame.at;
+        let note = Note::of(packet, segment);
+        if segment.payload.len() < segment.payload_len as usize {
+            self.snapped = self.snapped.saturating_add(1);
+        }
+        if segment.flags.syn() && !segment.flags.rst() && self.client_known_by != ClientKnownBy::Handshake {
+            self.client = if segment.flags.ack() { sender.other() } else { sender };
+            self.client_known_by = ClientKnownBy::Handshake;
+        }
+        self.sides[sender.index()].learn(&note, segment);
+        if self.handshake_done.is_none()
+            && self.party(sender) == Party::Client
+            && !segment.flags.syn()
+            && !segment.flags.rst()
+            && segment.flags.ack()
+            && self.side(Party::Server).opening.is_some()
+        {
+            self.handshake_done = Some(packet.frame.at);
+        }
+        if segment.payload_len > 0 && !segment.flags.rst() {
+            self.learn_payload(sender, &note, segment, heads);
+        }
+    }
+
+    fn learn_payload(&mut self, sender: End, note: &Note, segment: &Segment<'_>, heads: &mut Heads) {
+        let side = &mut self.sides[sender.index()];
+        if side.head.is_none() && side.data_packets == 1 {
+            let first = side.opening.map_or(segment.seq, |opening| opening.seq.plus(1));
+            side.head = Some(heads.open(first));
+        }
+        let Some(head) = side.head else { return };
+        heads.learn(head, segment, note.frame);
+        self.read_request(sender, note, segment, heads.whole(head));
+    }
+
+    fn read_request(&mut self, sender: End, note: &Note, segment: &Segment<'_>, whole: &[u8]) {
+        if self.party(sender) == Party::Server
+            && (self.client_known_by <= ClientKnownBy::Request || !looks_like_request(segment.payload))
+        {
+            return;
+        }
+        let first = self.requests == 0;
+        // Later requests of a kept connection are told by their first line alone.
+        if !first && !(self.application == Application::Http && looks_like_request(segment.payload)) {
+            return;
+        }
+        if first && self.readings >= MOST_READINGS {
+            return;
+        }
+        self.readings = self.readings.saturating_add(1);
+        let bytes = if first && !whole.is_empty() {
+            whole
+        } else {
+            segment.payload
+        };
+        let Some((kind, application, name)) = read_name(bytes) else {
+            return;
+        };
+        if self.client_known_by > ClientKnownBy::Request {
+            self.client = sender;
+            self.client_known_by = ClientKnownBy::Request;
+        }
+        self.application = application;
+        self.requests = self.requests.saturating_add(1);
+        self.asked = Some(Asked {
+            kind,
+            name,
+            application,
+            frame: note.frame,
+            at: note.at,
+            seq: note.seq,
+            end: note.end(),
+            window: note.window,
+            marks: note.marks,
+        });
+    }
+
+    /// Learns a UDP datagram, after the detectors have seen it.
+    pub fn learn_datagram(&mut self, sender: End, packet: &Packet<'_>, datagram: &Datagram<'_>) {
+        self.last = packet.frame.at;
+        if datagram.payload.len() < datagram.payload_len as usize {
+            self.snapped = self.snapped.saturating_add(1);
+        }
+        let side = &mut self.sides[sender.index()];
+        side.packets = side.packets.saturating_add(1);
+        side.data_packets = side.data_packets.saturating_add(1);
+        side.bytes = side.bytes.saturating_add(u64::from(datagram.payload_len));
+        side.last_at = Some(packet.frame.at);
+        side.profile.learn(&packet.marks, false);
+    }
+
+    /// Gives the flow's heads back.
+    pub fn release(&mut self, heads: &mut Heads) {
+        for side in &mut self.sides {
+            if let Some(head) = side.head.take() {
+                heads.close(head);
+            }
+        }
+    }
+
+    /// The bytes `party` sent first, up to the first gap.
+    #[must_use]
+    pub fn head<'h>(&self, party: Party, heads: &'h Heads) -> &'h [u8] {
+        self.side(party).head.map_or(&[], |head| heads.whole(head))
+    }
+
+    /// The sequence number of the first byte `party` sent, if it is known.
+    #[must_use]
+    pub fn first_byte(&self, party: Party) -> Option<SequenceNumber> {
+        self.side(party).opening.map(|opening| opening.seq.plus(1))
+    }
+
+    /// Whether this is a TCP flow.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.key.protocol() == Protocol::Tcp
+    }
+}
+
+/// The name a client's first bytes ask for, if they are a whole request.
+fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, super::asked::NameText)> {
+    if looks_like_request(bytes) {
+        return match RequestHead::read(bytes) {
+            HttpRead::Head(head) => {
+                let host = head.host();
+                // A head that is still coming may yet name its host.
+                if host.is_none() && head.extent.body_at().is_none() {
+                    return None;
+                }
+                Some((
+                    TriggerKind::Host,
+                    Application::Http,
+                    name_text(host.unwrap_or_default()),
+                ))
+            }
+            HttpRead::Incomplete | HttpRead::NotHttp => None,
+        };
+    }
+    None
+}

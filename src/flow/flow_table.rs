@@ -1,0 +1,330 @@
+//! A fixed number of flows, found by key, concluded at their deadline.
+//!
+//! Deadlines decide; sweeping only frees. Every flow waits in one of a few queues, each with a constant
+//! [`Patience`], so that a queue is in deadline order without sorting: a flow that comes up is concluded if its
+//! deadline has passed, and queued anew otherwise. No packet touches a queue unless its flow is new or changes class.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+use super::flow_key::FlowKey;
+use crate::time::Timestamp;
+
+/// How long a flow may be silent before it is concluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Patience {
+    /// A TCP flow that was reset or closed from both ends: 10 s, for what still arrives.
+    Closed,
+    /// A UDP flow: 30 s (half of what NATs keep at least: RFC 4787 section 4.3 requires 2 minutes, most keep 60 s).
+    Datagrams,
+    /// A TCP flow whose handshake is not done: 75 s (six SYNs of Linux take 63 s).
+    Opening,
+    /// Any other TCP flow: 15 minutes. NATs may forget it before (RFC 5382: after 2 hours 4 minutes at the earliest,
+    /// many after 5 minutes), and what they answer then is worth seeing.
+    Established,
+}
+
+impl Patience {
+    /// All classes; the cheapest to give up come first.
+    pub const ALL: [Self; 4] = [Self::Closed, Self::Datagrams, Self::Opening, Self::Established];
+
+    /// How long a flow of this class may be silent.
+    #[must_use]
+    pub const fn span(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Closed => 10,
+            Self::Datagrams => 30,
+            Self::Opening => 75,
+            Self::Established => 900,
+        })
+    }
+}
+
+/// What a table keeps in a slot: it is created once and then used again for other flows, so that what it has allocated
+/// is kept.
+pub trait Recycle: Default {
+    /// Forgets everything but allocated memory.
+    fn recycle(&mut self);
+}
+
+/// Names a flow in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotId {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    key: Option<FlowKey>,
+    generation: u32,
+    last: Timestamp,
+    patience: Patience,
+    held: T,
+}
+
+/// A bounded table of flows.
+#[derive(Debug)]
+pub struct FlowTable<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    queues: [VecDeque<(Timestamp, SlotId)>; 4],
+    hasher: FixedState,
+    most: usize,
+}
+
+/// Why a flow is taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It was silent until its deadline.
+    Expired,
+    /// The table was full.
+    Evicted,
+}
+
+impl<T: Recycle> FlowTable<T> {
+    /// A table of at most `most` flows (at least 1).
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            queues: Default::default(),
+            hasher: FixedState::with_seed(0x626c_6f63_6b73_636f),
+            most: most.max(1),
+        }
+    }
+
+    fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// How many flows it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Whether a new flow needs another to leave.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.index.len() >= self.most
+    }
+
+    /// The flow of `key`, if the table holds it.
+    #[must_use]
+    pub fn find(&self, key: &FlowKey) -> Option<SlotId> {
+        let index = *self.index.find(self.hash(key), |index| {
+            self.slots[*index as usize].key.as_ref() == Some(key)
+        })?;
+        Some(SlotId {
+            index,
+            generation: self.slots[index as usize].generation,
+        })
+    }
+
+    /// What is held of a flow.
+    #[must_use]
+    pub fn get_mut(&mut self, id: SlotId) -> &mut T {
+        &mut self.slots[id.index as usize].held
+    }
+
+    /// When the flow, silent from now on, is to be concluded.
+    #[must_use]
+    pub fn deadline(&self, id: SlotId) -> Timestamp {
+        let slot = &self.slots[id.index as usize];
+        slot.last.plus(slot.patience.span())
+    }
+
+    /// Notes that a packet of the flow came at `at`, and how patient to be from now on.
+    pub fn touch(&mut self, id: SlotId, at: Timestamp, patience: Patience) {
+        let slot = &mut self.slots[id.index as usize];
+        slot.last = at;
+        if slot.patience != patience {
+            slot.patience = patience;
+            // The old entry is dropped when it comes up.
+            self.queues[patience as usize].push_back((at.plus(patience.span()), id));
+        }
+    }
+
+    /// A new flow. The table must not be full and must not hold `key`.
+    pub fn insert(&mut self, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
+        let hash = self.hash(&key);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                key: None,
+                generation: 0,
+                last: at,
+                patience,
+                held: T::default(),
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.key = Some(key);
+        slot.last = at;
+        slot.patience = patience;
+        let id = SlotId {
+            index,
+            generation: slot.generation,
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hash, index, |other| {
+            slots[*other as usize].key.map_or(0, |key| hasher.hash_one(key))
+        });
+        self.queues[patience as usize].push_back((at.plus(patience.span()), id));
+        id
+    }
+
+    /// Takes a flow out; what was held must have been concluded.
+    pub fn remove(&mut self, id: SlotId) {
+        let slot = &mut self.slots[id.index as usize];
+        if slot.generation != id.generation {
+            return;
+        }
+        let Some(key) = slot.key.take() else { return };
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.held.recycle();
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.index.find_entry(hash, |index| *index == id.index) {
+            entry.remove();
+        }
+        self.free.push(id.index);
+    }
+
+    /// A flow whose deadline passed before `now`, with that deadline. It stays until [`Self::remove`].
+    pub fn next_expired(&mut self, now: Timestamp) -> Option<(SlotId, Timestamp)> {
+        for patience in Patience::ALL {
+            while let Some((due, id)) = self.queues[patience as usize].front().copied() {
+                if due > now {
+                    break;
+                }
+                self.queues[patience as usize].pop_front();
+                let slot = &self.slots[id.index as usize];
+                if slot.generation != id.generation || slot.patience != patience {
+                    continue;
+                }
+                let deadline = slot.last.plus(patience.span());
+                if deadline <= now {
+                    return Some((id, deadline));
+                }
+                self.queues[patience as usize].push_back((deadline, id));
+            }
+        }
+        None
+    }
+
+    /// The flow to give up for a new one: the one queued longest in the cheapest class.
+    pub fn next_victim(&mut self) -> Option<SlotId> {
+        for patience in Patience::ALL {
+            while let Some((_, id)) = self.queues[patience as usize].pop_front() {
+                let slot = &self.slots[id.index as usize];
+                if slot.generation == id.generation && slot.patience == patience {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// Any flow left, in slot order: to conclude all at the end.
+    pub fn any(&self) -> impl Iterator<Item = SlotId> + use<T> {
+        let ids: Vec<_> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.key.is_some())
+            .map(|(index, slot)| SlotId {
+                index: index as u32,
+                generation: slot.generation,
+            })
+            .collect();
+        ids.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::finding::Protocol;
+    use crate::packet::endpoint::Endpoint;
+
+    #[derive(Debug, Default)]
+    struct Held(u32);
+
+    impl Recycle for Held {
+        fn recycle(&mut self) {
+            self.0 = 0;
+        }
+    }
+
+    fn key(port: u16) -> FlowKey {
+        let end = |ip: [u8; 4], port| Endpoint::new(ip.into(), port);
+        FlowKey::new(Protocol::Tcp, end([192, 0, 2, 1], port), end([192, 0, 2, 2], 443)).0
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_silent_flow_expires_at_its_own_deadline() {
+        let mut table = FlowTable::<Held>::new(8);
+        let id = table.insert(key(1), at(0), Patience::Datagrams);
+        table.touch(id, at(20), Patience::Datagrams);
+        assert_eq!(table.next_expired(at(40)), None);
+        assert_eq!(table.next_expired(at(90)), Some((id, at(50))));
+        table.remove(id);
+        assert_eq!(table.next_expired(at(900)), None);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_flow_that_changes_class_is_judged_by_the_new_one() {
+        let mut table = FlowTable::<Held>::new(8);
+        let id = table.insert(key(1), at(0), Patience::Opening);
+        table.touch(id, at(1), Patience::Established);
+        assert_eq!(table.next_expired(at(100)), None);
+        table.touch(id, at(101), Patience::Closed);
+        assert_eq!(table.next_expired(at(112)), Some((id, at(111))));
+    }
+
+    #[test]
+    fn the_cheapest_flow_is_given_up_first() {
+        let mut table = FlowTable::<Held>::new(3);
+        let established = table.insert(key(1), at(0), Patience::Established);
+        let opening = table.insert(key(2), at(1), Patience::Opening);
+        let closed = table.insert(key(3), at(2), Patience::Closed);
+        assert!(table.is_full());
+        for expected in [closed, opening, established] {
+            assert_eq!(table.next_victim(), Some(expected));
+            table.remove(expected);
+        }
+        assert_eq!(table.next_victim(), None);
+    }
+
+    #[test]
+    fn a_slot_is_used_again_and_its_old_name_is_void() {
+        let mut table = FlowTable::<Held>::new(8);
+        let old = table.insert(key(1), at(0), Patience::Closed);
+        table.get_mut(old).0 = 7;
+        table.remove(old);
+        let new = table.insert(key(2), at(1), Patience::Closed);
+        assert_eq!(table.get_mut(new).0, 0);
+        table.remove(old);
+        assert_eq!(table.find(&key(2)), Some(new));
+        assert_eq!(table.find(&key(1)), None);
+    }
+}

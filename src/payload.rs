@@ -1,0 +1,12 @@
+//! What packets carry, read in place: DNS messages, HTTP heads, TLS hellos and alerts.
+//!
+//! Every reader takes bytes as they stood on the wire, possibly cut short, possibly hostile, and lends out what it found;
+//! it never asks where the bytes came from and never allocates. A reader says what is wrong with a message and still
+//! gives what could be read: a forged answer is often recognised by how it is broken.
+
+pub mod address_class;
+pub mod dns_message;
+pub mod dns_name;
+pub mod html_facts;
+pub mod http_body;
+pub mod http_head;
