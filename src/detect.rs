@@ -6,3 +6,6 @@
 //! file or a clock.
 
 pub mod detector;
+pub mod detector_set;
+pub mod rst_injection;
+pub mod signature;
