@@ -16,5 +16,7 @@ pub mod compression;
 pub mod error;
 pub mod filter;
 pub mod format;
+#[cfg(test)]
+mod sample;
 pub mod source;
 pub mod stream;

@@ -60,89 +60,119 @@ fn in_sample_order(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Number, nanoseconds, captured length, length on the wire.
-type Row = (u64, Option<u128>, u32, u32);
+/// One frame, as either side has it.
+#[derive(Debug)]
+struct Row {
+    number: u64,
+    nanos: Option<u128>,
+    captured: u32,
+    wire_len: u32,
+    /// The LINKTYPE number here, Wireshark's encapsulation number there.
+    link: u16,
+}
 
 fn compare(file: &Path) -> Option<String> {
     let name = file.display();
-    let (theirs, theirs_ended) = by_tshark(file);
-    let Ok(mut ours) = CaptureFile::open(file, 0) else {
-        return (!theirs.is_empty()).then(|| format!("{name}: refused, tshark reads {} frames", theirs.len()));
+    let (theirs, ended) = by_tshark(file);
+    let mut ours = match CaptureFile::open(file, 0) {
+        Ok(ours) => ours,
+        Err(error) => {
+            return (!theirs.is_empty()).then(|| format!("{error}; tshark reads {} frames", theirs.len()));
+        }
     };
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows = Vec::new();
     let mut batch = RecordBatch::default();
     while ours.supply(&mut batch, 1000) == Supply::Records {
-        for record in &batch.records {
-            rows.push((
-                record.number.in_file(),
-                Some(u128::from(record.at.as_nanos())),
-                record.captured,
-                record.wire_len,
-            ));
+        rows.extend(batch.records.iter().map(|record| Row {
+            number: record.number.in_file(),
+            nanos: Some(u128::from(record.at.as_nanos())),
+            captured: record.captured,
+            wire_len: record.wire_len,
+            link: record.link.0,
+        }));
+    }
+    // Frames without a packet have a number there and no record here.
+    for our in &rows {
+        match theirs.get(our.number as usize - 1) {
+            Some(their) if same(our, their) => {}
+            their => return Some(format!("{name}: {our:?} here, {their:?} there ({ended:?})")),
         }
     }
-    let damage = ours.damage();
-    for (index, our) in rows.iter().enumerate() {
-        // Frames that hold no packet have a number there and no record here.
-        let Some(their) = theirs.iter().find(|their| their.0 == our.0) else {
-            return Some(format!(
-                "{name}: {} frames here, {} there ({theirs_ended:?}); here {damage:?}",
-                rows.len(),
-                theirs.len()
-            ));
-        };
-        let same_time = their.1.is_none() || their.1 == our.1;
-        if !same_time || their.2 != our.2 || their.3.max(their.2) != our.3 {
-            return Some(format!("{name}: record {index} is {our:?} here, {their:?} there"));
-        }
-    }
-    (rows.len() < theirs.len()).then(|| {
+    let last = rows.last().map_or(0, |row| row.number as usize);
+    (last < theirs.len()).then(|| {
+        let damage = ours.damage();
         format!(
-            "{name}: {} frames here, {} there ({theirs_ended:?}); here {damage:?}",
-            rows.len(),
+            "{name}: {last} frames here ({damage:?}), {} there ({ended:?})",
             theirs.len()
         )
     })
 }
 
+fn same(our: &Row, their: &Row) -> bool {
+    our.number == their.number
+        && same_time(our, their)
+        && their.captured == our.captured
+        && their.wire_len.max(their.captured) == our.wire_len
+        && same_link(our.link, their.link)
+}
+
+/// Simple packet blocks have no time there. A fraction of more than a second, which no writer means, is multiplied in
+/// 32 bits there and lands a multiple of 2^32 ns away.
+fn same_time(our: &Row, their: &Row) -> bool {
+    match (our.nanos, their.nanos) {
+        (Some(ours), Some(theirs)) => ours.abs_diff(theirs).is_multiple_of(1 << 32),
+        _ => true,
+    }
+}
+
+/// Whether Wireshark's encapsulation number (wiretap/wtap.h) is that of the link type, for those we dissect.
+fn same_link(link: u16, encapsulation: u16) -> bool {
+    let expected: &[u16] = match link {
+        0 | 108 => &[5, 15],
+        1 => &[1],
+        9 => &[4],
+        12 | 14 | 101 => &[7],
+        104 => &[28],
+        113 => &[25],
+        204 => &[4, 19],
+        228 => &[129],
+        229 => &[130],
+        276 => &[210],
+        _ => return true,
+    };
+    expected.contains(&encapsulation)
+}
+
+/// What `tshark` reads, and what it says at the end.
 fn by_tshark(file: &Path) -> (Vec<Row>, Option<String>) {
     let output = Command::new("tshark")
-        .args([
-            "-n",
-            "-T",
-            "fields",
-            "--disable-all-protocols",
-            "--enable-protocol",
-            "frame",
-        ])
-        .args([
-            "-e",
-            "frame.number",
-            "-e",
-            "frame.time_epoch",
-            "-e",
-            "frame.cap_len",
-            "-e",
-            "frame.len",
-        ])
-        .arg("-r")
+        .args(["-n", "-T", "fields"])
+        .args(["-e", "frame.number", "-e", "frame.time_epoch", "-e", "frame.cap_len"])
+        .args(["-e", "frame.len", "-e", "frame.encap_type", "-r"])
         .arg(file)
         .output()
         .expect("tshark was there a moment ago");
     let rows = String::from_utf8_lossy(&output.stdout)
         .lines()
-        .filter_map(|line| {
-            let mut fields = line.split('\t');
-            let number = fields.next()?.parse().ok()?;
-            let time = fields.next().and_then(nanos);
-            Some((number, time, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-        })
+        .filter_map(row)
         .collect();
     let ended = String::from_utf8_lossy(&output.stderr)
         .lines()
         .find(|line| line.starts_with("tshark:"))
         .map(str::to_owned);
     (rows, ended)
+}
+
+fn row(line: &str) -> Option<Row> {
+    let mut fields = line.split('\t');
+    let mut field = || fields.next();
+    Some(Row {
+        number: field()?.parse().ok()?,
+        nanos: nanos(field()?),
+        captured: field()?.parse().ok()?,
+        wire_len: field()?.parse().ok()?,
+        link: field()?.parse().ok()?,
+    })
 }
 
 /// `1700000000.000000001` in nanoseconds; nothing for what is not there.

@@ -251,3 +251,62 @@ impl std::fmt::Debug for CaptureFile {
         f.debug_tuple("CaptureFile").field(&how).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::sample::{Order, Pcap, from_disk};
+
+    #[test]
+    fn an_empty_file_is_damage_and_no_error() {
+        let (supplied, damage) = from_disk(b"");
+        assert_eq!(supplied.len(), 0);
+        let damage = damage.expect("damage");
+        assert_eq!(damage.offset, 0);
+        assert!(damage.why.contains("empty"));
+        let mut empty = CaptureFile::from_reader(Path::new("-"), io::empty(), 0).expect("no error");
+        assert_eq!(empty.supply(&mut RecordBatch::default(), 1), Supply::End);
+        assert_eq!(empty.damage(), Some(damage));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_and_what_is_no_capture_are_errors_that_name_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let missing = CaptureFile::open(&directory.path().join("nothing.pcap"), 0).expect_err("no file");
+        assert!(missing.to_string().contains("nothing.pcap"), "{missing}");
+        let inside = CaptureFile::open(directory.path(), 0).expect_err("a directory");
+        assert!(matches!(inside, CaptureError::Io { .. }));
+        let path = directory.path().join("story.pcap");
+        std::fs::write(&path, "once upon a time").expect("a write");
+        let foreign = CaptureFile::open(&path, 0).expect_err("text");
+        assert!(
+            foreign
+                .to_string()
+                .contains("story.pcap: not a capture: it looks like text"),
+            "{foreign}"
+        );
+    }
+
+    #[test]
+    fn a_fifo_is_read_as_a_stream() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("fifo");
+        let made = std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .expect("mkfifo");
+        assert!(made.success());
+        let capture = Pcap::new(Order::Big, Pcap::NANOS, 1).record(5, 6, b"frame").bytes;
+        let writer = {
+            let path = path.clone();
+            std::thread::spawn(move || std::fs::write(path, capture).expect("a write"))
+        };
+        let mut file = CaptureFile::open(&path, 3).expect("a capture");
+        let mut batch = RecordBatch::default();
+        assert_eq!(file.supply(&mut batch, 10), Supply::Records);
+        assert_eq!((batch.records.len(), batch.records[0].number.file()), (1, 3));
+        assert_eq!(file.supply(&mut batch, 10), Supply::End);
+        assert_eq!(file.bytes_read(), 24 + 16 + 5);
+        writer.join().expect("the writer ends");
+    }
+}

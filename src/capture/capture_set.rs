@@ -54,19 +54,28 @@ impl CaptureSet {
     pub fn open(paths: &[PathBuf]) -> Self {
         let mut waiting = VecDeque::new();
         for path in paths {
-            match fs::metadata(path) {
-                Ok(metadata) if metadata.is_dir() && path != Path::new("-") => match captures_in(path) {
-                    Ok(entries) => waiting.extend(entries),
-                    Err(error) => waiting.push_back(Entry::Unreadable(error)),
-                },
-                metadata => waiting.push_back(Entry::File {
-                    path: path.clone(),
-                    len: metadata
-                        .ok()
-                        .filter(fs::Metadata::is_file)
-                        .map(|metadata| metadata.len()),
-                }),
-            }
+            let metadata = match path == Path::new("-") {
+                true => None,
+                false => Some(fs::metadata(path)),
+            };
+            let len = match metadata {
+                Some(Ok(metadata)) if metadata.is_dir() => {
+                    match captures_in(path) {
+                        Ok(entries) => waiting.extend(entries),
+                        Err(error) => waiting.push_back(Entry::Unreadable(error)),
+                    }
+                    continue;
+                }
+                Some(Ok(metadata)) if metadata.is_file() => Some(metadata.len()),
+                // Nothing will be read of it; opening it will say why.
+                Some(Err(_)) => Some(0),
+                // Standard input, a FIFO, a device: nobody knows.
+                Some(Ok(_)) | None => None,
+            };
+            waiting.push_back(Entry::File {
+                path: path.clone(),
+                len,
+            });
         }
         if waiting.len() > MOST_FILES {
             tracing::warn!(files = waiting.len(), "only the first {MOST_FILES} files are read");
@@ -200,4 +209,150 @@ fn first_time(path: &Path) -> Result<Option<Timestamp>, CaptureError> {
     let mut batch = RecordBatch::default();
     file.supply(&mut batch, 1);
     Ok(batch.records.first().map(|record| record.at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::sample::{Order, Pcap};
+
+    fn capture(times: &[u32]) -> Vec<u8> {
+        times
+            .iter()
+            .fold(Pcap::new(Order::Little, Pcap::MICROS, 1), |capture, at| {
+                capture.record(*at, 0, b"frame")
+            })
+            .bytes
+    }
+
+    /// What a set supplies: the seconds of each batch's frames, or an error.
+    fn run(set: &mut CaptureSet) -> Vec<Result<Vec<u64>, String>> {
+        let mut batch = RecordBatch::default();
+        let mut supplied = Vec::new();
+        loop {
+            match set.supply(&mut batch) {
+                Ok(Supply::End) => return supplied,
+                Ok(_) => supplied.push(Ok(batch
+                    .records
+                    .iter()
+                    .map(|record| record.at.as_nanos() / 1_000_000_000)
+                    .collect())),
+                Err(error) => supplied.push(Err(error.to_string())),
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_is_read_in_order_of_time_and_what_is_no_capture_is_passed_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, content) in [
+            ("a.pcap", capture(&[30, 31])),
+            ("b.pcap", capture(&[10, 50])),
+            ("c", capture(&[20])),
+            ("d.pcap", capture(&[20, 1])),
+            ("notes.txt", b"what I saw".to_vec()),
+        ] {
+            std::fs::write(directory.path().join(name), content).expect("a write");
+        }
+        std::fs::create_dir(directory.path().join("within")).expect("a directory");
+        let mut set = CaptureSet::open(&[directory.path().to_owned()]);
+        let total = set.progress().bytes_total.expect("a total");
+        assert_eq!(
+            run(&mut set),
+            [Ok(vec![10, 50]), Ok(vec![20]), Ok(vec![20, 1]), Ok(vec![30, 31])]
+        );
+        assert_eq!(set.progress().bytes_read, total);
+        let names: Vec<_> = set
+            .files()
+            .iter()
+            .map(|note| (note.path.file_name(), note.frames))
+            .collect();
+        let name = |name: &'static str| Some(std::ffi::OsStr::new(name));
+        assert_eq!(
+            names,
+            [
+                (name("b.pcap"), 2),
+                (name("c"), 1),
+                (name("d.pcap"), 2),
+                (name("a.pcap"), 2)
+            ]
+        );
+    }
+
+    #[test]
+    fn one_bad_file_does_not_keep_the_others_from_being_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).expect("a write");
+            path
+        };
+        let cut = capture(&[2, 3]);
+        let paths = [
+            write("one", &capture(&[1])),
+            directory.path().join("missing"),
+            write("text", b"not packets"),
+            write("cut", &cut[..cut.len() - 1]),
+            write("empty", b""),
+            write("last", &capture(&[9])),
+        ];
+        let mut set = CaptureSet::open(&paths);
+        let supplied = run(&mut set);
+        assert_eq!(supplied.len(), 5, "{supplied:?}");
+        assert_eq!(supplied[0], Ok(vec![1]));
+        assert!(supplied[1].as_ref().is_err_and(|error| error.contains("missing")));
+        assert!(
+            supplied[2]
+                .as_ref()
+                .is_err_and(|error| error.contains("text: not a capture"))
+        );
+        assert_eq!(supplied[3..], [Ok(vec![2]), Ok(vec![9])]);
+        let damaged: Vec<bool> = set.files().iter().map(|note| note.damage.is_some()).collect();
+        assert_eq!(damaged, [false, true, true, false]);
+        let progress = set.progress();
+        assert_eq!(progress.bytes_total, Some(progress.bytes_read));
+    }
+
+    #[test]
+    fn a_batch_never_mixes_files_and_may_hold_one_record() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("capture");
+        std::fs::write(&path, capture(&[1, 2, 3])).expect("a write");
+        let twice = [path.clone(), path];
+        let mut batch = RecordBatch::default();
+        for (len, batches) in [(1, 6), (2, 4), (0, 6), (100, 2)] {
+            let mut set = CaptureSet::open(&twice).with_batch_len(len);
+            let mut numbers = Vec::new();
+            let mut count = 0;
+            while set.supply(&mut batch).expect("no error") == Supply::Records {
+                count += 1;
+                assert!(
+                    batch
+                        .records
+                        .iter()
+                        .all(|record| record.number.file() == batch.records[0].number.file())
+                );
+                numbers.extend(
+                    batch
+                        .records
+                        .iter()
+                        .map(|record| (record.number.file(), record.number.in_file())),
+                );
+            }
+            assert_eq!(count, batches, "batches of {len}");
+            assert_eq!(numbers, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]);
+        }
+    }
+
+    #[test]
+    fn a_directory_without_captures_is_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut set = CaptureSet::open(&[directory.path().to_owned()]);
+        let supplied = run(&mut set);
+        assert!(
+            supplied[0]
+                .as_ref()
+                .is_err_and(|error| error.contains("without any capture"))
+        );
+    }
 }

@@ -159,3 +159,162 @@ impl<R: Read> Read for Lz4Reader<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use super::*;
+    use crate::capture::capture_file::CaptureFile;
+    use crate::capture::error::CaptureError;
+    use crate::capture::sample::{Order, Pcap, drain, from_disk};
+
+    fn compress(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(bytes).expect("compresses");
+                encoder.finish().expect("compresses")
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+                encoder.include_checksum(true).expect("a checksum");
+                encoder.write_all(bytes).expect("compresses");
+                encoder.finish().expect("compresses")
+            }
+            Compression::Lz4 => {
+                let layout = lz4_flex::frame::FrameInfo::new()
+                    .block_size(lz4_flex::frame::BlockSize::Max64KB)
+                    .block_checksums(true);
+                let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(layout, Vec::new());
+                encoder.write_all(bytes).expect("compresses");
+                encoder.finish().expect("compresses")
+            }
+            Compression::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                encoder.write_all(bytes).expect("compresses");
+                encoder.finish().expect("compresses")
+            }
+        }
+    }
+
+    /// Frames that compress badly, so that a file cut in half still holds some.
+    fn capture() -> Vec<u8> {
+        let mut capture = Pcap::new(Order::Little, Pcap::MICROS, 1);
+        let mut state = 1_u32;
+        for number in 0..600 {
+            let frame: Vec<u8> = (0..700)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 24) as u8
+                })
+                .collect();
+            capture.push(number, 0, 700, 700, &frame);
+        }
+        capture.bytes
+    }
+
+    fn read(bytes: Vec<u8>) -> CaptureFile {
+        CaptureFile::from_reader(Path::new("-"), io::Cursor::new(bytes), 0).expect("a capture")
+    }
+
+    #[test]
+    fn every_compression_gives_the_records_of_the_plain_file_from_disk_and_pipe() {
+        let capture = capture();
+        let plain = from_disk(&capture);
+        for (compression, ..) in Compression::ALL {
+            let compressed = compress(compression, &capture);
+            assert_eq!(Compression::of(&compressed), Some(compression));
+            assert!(from_disk(&compressed) == plain, "{compression:?}");
+            assert!(drain(read(compressed), 1000) == plain, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn members_frames_and_streams_one_after_another_are_one_capture() {
+        let capture = capture();
+        let plain = from_disk(&capture);
+        let (first, second) = capture.split_at(100_003);
+        for (compression, ..) in Compression::ALL {
+            let mut compressed = compress(compression, first);
+            compressed.extend(compress(compression, second));
+            assert!(from_disk(&compressed) == plain, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_file_cut_short_keeps_what_came_before_and_says_so() {
+        let capture = capture();
+        let (plain, _) = from_disk(&capture);
+        for (compression, ..) in Compression::ALL {
+            let compressed = compress(compression, &capture);
+            let (supplied, damage) = from_disk(&compressed[..compressed.len() / 2]);
+            assert!(
+                (100..plain.len()).contains(&supplied.len()),
+                "{compression:?}: {}",
+                supplied.len()
+            );
+            assert!(supplied == plain[..supplied.len()], "{compression:?}");
+            let damage = damage.expect("damage");
+            let said = format!(
+                "the {} data is cut short, before frame {}",
+                compression.name(),
+                supplied.len() + 1
+            );
+            assert_eq!(damage.why, said);
+            // Cut anywhere else, it is damage as well, if only because the end mark is missing.
+            for cut in [5, 40, compressed.len() - 20, compressed.len() - 1] {
+                let (_, damage) = from_disk(&compressed[..cut]);
+                assert!(damage.is_some(), "{compression:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressed_file_with_bytes_changed_keeps_what_came_before() {
+        let capture = capture();
+        let (plain, _) = from_disk(&capture);
+        for (compression, ..) in Compression::ALL {
+            let mut compressed = compress(compression, &capture);
+            let middle = compressed.len() / 2;
+            compressed[middle..middle + 64].fill(0xff);
+            let (supplied, damage) = from_disk(&compressed);
+            assert!(damage.is_some(), "{compression:?}");
+            // Where bytes are stored as they are, changed frames come through until a checksum tells.
+            let same = supplied
+                .iter()
+                .zip(&plain)
+                .take_while(|(ours, theirs)| ours == theirs)
+                .count();
+            assert!((100..plain.len()).contains(&same), "{compression:?}: {same}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_capture_inside_is_said_to_be_none() {
+        let text = compress(Compression::Gzip, b"hello, world");
+        let twice = compress(Compression::Zstd, &compress(Compression::Xz, &capture()));
+        for (bytes, said) in [
+            (text, "inside gzip, it looks like text"),
+            (twice, "compressed twice, with zstd and xz"),
+        ] {
+            let error = CaptureFile::from_reader(Path::new("-"), io::Cursor::new(bytes), 0).expect_err("no capture");
+            let CaptureError::Foreign { what, .. } = error else {
+                panic!("{error}")
+            };
+            assert!(what.contains(said), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_window_larger_than_we_hold_is_refused() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+        encoder.window_log(28).expect("a window");
+        encoder.write_all(&capture()).expect("compresses");
+        let compressed = encoder.finish().expect("compresses");
+        let (supplied, damage) = from_disk(&compressed);
+        assert_eq!(supplied.len(), 0);
+        assert!(damage.expect("damage").why.contains("zstd"));
+    }
+}

@@ -198,3 +198,96 @@ fn compile(expression: &str, link: LinkType) -> Result<BpfProgram, String> {
         .compile(expression, true)
         .map_err(refused)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::capture_set::CaptureSet;
+    use crate::capture::sample::{Order, Pcapng};
+
+    /// A UDP datagram over IPv4, from port 1000 to `port`.
+    fn datagram(port: u16) -> Vec<u8> {
+        let mut bytes = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        bytes.extend(1000_u16.to_be_bytes());
+        bytes.extend(port.to_be_bytes());
+        bytes.extend([0, 8, 0, 0]);
+        bytes
+    }
+
+    fn on_ethernet(port: u16) -> Vec<u8> {
+        let mut bytes = vec![0; 12];
+        bytes.extend([8, 0]);
+        bytes.extend(datagram(port));
+        bytes
+    }
+
+    /// Says so and gives nothing where libpcap is not installed.
+    fn filter(expression: &str) -> Option<Filter> {
+        if !libpcap_is_there() {
+            eprintln!("skipped: {NO_LIBPCAP}");
+            return None;
+        }
+        Some(Filter::new(expression).expect("a good expression"))
+    }
+
+    #[test]
+    fn frames_that_do_not_match_are_dropped_counted_and_keep_their_numbers() {
+        let Some(filter) = filter("udp dst port 53") else {
+            return;
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("capture");
+        let capture = Pcapng::new(Order::Little)
+            .interface(1, 0)
+            .interface(101, 0)
+            .interface(189, 0)
+            .enhanced(0, 1, &on_ethernet(53))
+            .enhanced(0, 2, &on_ethernet(80))
+            .enhanced(1, 3, &datagram(53))
+            .enhanced(1, 4, &datagram(80))
+            .enhanced(2, 5, &[0; 60])
+            .enhanced(0, 6, b"")
+            .enhanced(0, 7, &on_ethernet(53));
+        std::fs::write(&path, capture.bytes).expect("a write");
+        let paths = [path.clone(), path];
+        let mut source = Filtered::new(CaptureSet::open(&paths).with_batch_len(2), filter);
+        let mut batch = RecordBatch::default();
+        let mut numbers = Vec::new();
+        while source.supply(&mut batch).expect("no error") == Supply::Records {
+            assert!(!batch.records.is_empty());
+            numbers.extend(
+                batch
+                    .records
+                    .iter()
+                    .map(|record| (record.number.file(), record.number.in_file())),
+            );
+        }
+        assert_eq!(numbers, [(0, 1), (0, 3), (0, 7), (1, 1), (1, 3), (1, 7)]);
+        let counts: Vec<_> = source.files().iter().map(|note| (note.frames, note.filtered)).collect();
+        assert_eq!(counts, [(7, 4), (7, 4)]);
+    }
+
+    #[test]
+    fn an_expression_for_one_link_type_alone_is_good() {
+        let Some(mut filter) = filter("wlan type mgt") else {
+            return;
+        };
+        assert!(!filter.matches(LinkType::ETHERNET, &on_ethernet(53)));
+        assert!(filter.matches(LinkType(105), &[0x80; 40]));
+    }
+
+    #[test]
+    fn an_expression_that_means_nothing_is_refused_with_the_compiler_s_reason() {
+        if !libpcap_is_there() {
+            eprintln!("skipped: {NO_LIBPCAP}");
+            return;
+        }
+        for expression in ["tcp port", "host", "no such word", "(tcp", "tcp\0"] {
+            let error = Filter::new(expression).expect_err(expression);
+            let CaptureError::Filter { why, .. } = error else {
+                panic!("{error}")
+            };
+            assert!(!why.is_empty());
+        }
+    }
+}

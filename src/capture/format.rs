@@ -289,3 +289,52 @@ pub fn describe_foreign(head: &[u8]) -> String {
     }
     what
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::sample::{from_disk, one_of_every_kind};
+
+    #[test]
+    fn a_capture_cut_anywhere_keeps_what_is_whole_and_names_the_place() {
+        for (name, capture) in one_of_every_kind() {
+            let (whole, damage) = from_disk(&capture);
+            assert_eq!(damage, None, "{name}");
+            let mut ends = Vec::new();
+            for len in 0..capture.len() {
+                let (supplied, damage) = from_disk(&capture[..len]);
+                assert_eq!(supplied, whole[..supplied.len()], "{name} cut at {len}");
+                match damage {
+                    None => ends.push(supplied.len()),
+                    Some(damage) => assert!(damage.offset <= len as u64, "{name} cut at {len}: {damage:?}"),
+                }
+            }
+            // Between two records a capture may end; it has fewer records then, and each number of them occurs.
+            ends.dedup();
+            assert_eq!(ends, (0..whole.len()).collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_damage_of_a_cut_frame_names_it() {
+        let (_, capture) = one_of_every_kind().swap_remove(0);
+        let (_, damage) = from_disk(&capture[..capture.len() - 1]);
+        let damage = damage.expect("damage");
+        assert_eq!(damage.why, "the capture ends in the middle of frame 3");
+        assert_eq!(damage.offset, capture.len() as u64 - 76);
+    }
+
+    #[test]
+    fn foreign_files_are_told_by_name() {
+        for (head, what) in [
+            (&b"snoop\0\0\0\0\0\0\x02"[..], "snoop"),
+            (b"snoo", "snoop"),
+            (b"PK\x03\x04\x14\0", "zip"),
+            (b"hello, world\n", "text"),
+            (b"\x01\x02\x03\x04\x05", "01 02 03 04"),
+            (b"", "empty"),
+        ] {
+            assert!(describe_foreign(head).contains(what), "{head:?}");
+        }
+    }
+}

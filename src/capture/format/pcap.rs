@@ -200,3 +200,113 @@ impl Decoder {
 fn link_type(field: u32) -> LinkType {
     LinkType(u16::try_from(field & 0x03ff_ffff).unwrap_or(u16::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::capture::sample::{Order, Pcap, from_disk};
+    use crate::packet::frame::LinkType;
+
+    #[test]
+    fn every_variant_is_read_in_both_byte_orders() {
+        for order in Order::BOTH {
+            for (magic, nanos) in [
+                (Pcap::MICROS, 2_000),
+                (Pcap::MODIFIED, 2_000),
+                (Pcap::IXIA_SOFTWARE, 2_000),
+                (Pcap::NANOS, 2),
+                (Pcap::IXIA_HARDWARE, 2),
+            ] {
+                let capture = Pcap::new(order, magic, 113).record(1, 2, b"abc").record(3, 4, b"de");
+                let (supplied, damage) = from_disk(&capture.bytes);
+                assert_eq!(damage, None);
+                let [(first, abc), (second, de)] = &supplied[..] else {
+                    panic!("{order:?} {magic:x}: {supplied:?}");
+                };
+                assert_eq!((&abc[..], &de[..]), (&b"abc"[..], &b"de"[..]));
+                assert_eq!(first.at.as_nanos(), 1_000_000_000 + nanos);
+                assert_eq!((first.number.in_file(), second.number.in_file()), (1, 2));
+                assert_eq!((first.captured, first.wire_len), (3, 3));
+                assert_eq!(first.link, LinkType::LINUX_SLL);
+            }
+        }
+    }
+
+    #[test]
+    fn the_check_sequence_bits_are_no_part_of_the_link_type() {
+        for (field, link) in [(0x5400_0001, 1), (0x0000_0114, 276), (0x0224_0001, u16::MAX)] {
+            let capture = Pcap::new(Order::Little, Pcap::MICROS, field).record(0, 0, b"x");
+            assert_eq!(from_disk(&capture.bytes).0[0].0.link, LinkType(link));
+        }
+    }
+
+    #[test]
+    fn old_versions_have_their_lengths_the_other_way_round() {
+        for (version, first, second) in [
+            ((2, 2), 9, 3),
+            ((2, 3), 9, 3),
+            ((2, 3), 3, 9),
+            ((2, 4), 3, 9),
+            ((543, 0), 9, 3),
+        ] {
+            let mut capture = Pcap::with_version(Order::Big, Pcap::MICROS, 1, version);
+            capture.push(0, 0, first, second, b"abc");
+            let (supplied, damage) = from_disk(&capture.bytes);
+            assert_eq!(damage, None, "{version:?}");
+            assert_eq!((supplied[0].0.captured, supplied[0].0.wire_len), (3, 9), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_nobody_knows_is_damage_at_the_start() {
+        let capture = Pcap::with_version(Order::Little, Pcap::MICROS, 1, (1, 0)).record(0, 0, b"x");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(supplied, []);
+        assert!(damage.expect("damage").why.contains("1.0"));
+    }
+
+    #[test]
+    fn the_ends_of_time_are_ordinary() {
+        let capture = Pcap::new(Order::Little, Pcap::NANOS, 1)
+            .record(0, 0, b"x")
+            .record(u32::MAX, 999_999_999, b"y");
+        let (supplied, _) = from_disk(&capture.bytes);
+        assert_eq!(supplied[0].0.at.to_string(), "1970-01-01T00:00:00.000000+0000");
+        assert_eq!(supplied[1].0.at.to_string(), "2106-02-07T06:28:15.999999+0000");
+    }
+
+    #[test]
+    fn a_snapped_frame_keeps_both_lengths_and_the_wire_is_never_shorter() {
+        let mut capture = Pcap::new(Order::Little, Pcap::MICROS, 1);
+        capture.push(0, 0, 3, 1500, b"abc");
+        capture.push(0, 0, 3, 0, b"def");
+        let (supplied, _) = from_disk(&capture.bytes);
+        assert_eq!((supplied[0].0.captured, supplied[0].0.wire_len), (3, 1500));
+        assert_eq!((supplied[1].0.captured, supplied[1].0.wire_len), (3, 3));
+    }
+
+    #[test]
+    fn a_length_no_frame_has_is_damage_and_what_came_before_stays() {
+        let mut capture = Pcap::new(Order::Little, Pcap::MICROS, 1).record(0, 0, b"good");
+        let offset = capture.bytes.len() as u64;
+        capture.push(0, 0, 256 * 1024 + 1, 0, &vec![0; 300_000]);
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(supplied.len(), 1);
+        let damage = damage.expect("damage");
+        assert_eq!(damage.offset, offset);
+        assert!(damage.why.contains("frame 2"), "{}", damage.why);
+    }
+
+    #[test]
+    fn the_largest_frame_is_read() {
+        let frame = vec![0xab; 256 * 1024];
+        let capture = Pcap::new(Order::Little, Pcap::MICROS, 1).record(0, 0, &frame);
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!((supplied[0].1.len(), damage), (frame.len(), None));
+    }
+
+    #[test]
+    fn a_file_header_alone_is_an_empty_capture_and_no_damage() {
+        let (supplied, damage) = from_disk(&Pcap::new(Order::Big, Pcap::NANOS, 1).bytes);
+        assert_eq!((supplied.len(), damage), (0, None));
+    }
+}

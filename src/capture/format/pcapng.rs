@@ -377,3 +377,204 @@ impl Tick {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::capture::sample::{Order, Pcapng, from_disk};
+    use crate::packet::frame::LinkType;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn nanos_with(order: Order, options: &[(u16, Vec<u8>)], ticks: u64) -> u64 {
+        let capture = Pcapng::new(order)
+            .interface_with(1, 0, options)
+            .enhanced(0, ticks, b"x");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(damage, None);
+        supplied[0].0.at.as_nanos()
+    }
+
+    #[test]
+    fn time_is_counted_in_the_interface_s_own_ticks() {
+        for order in Order::BOTH {
+            let resolved = |resolution: u8, ticks| nanos_with(order, &[(9, vec![resolution])], ticks);
+            assert_eq!(nanos_with(order, &[], 1_500_000), SECOND * 3 / 2);
+            assert_eq!(resolved(6, 1_500_000), SECOND * 3 / 2);
+            assert_eq!(resolved(0, 7), 7 * SECOND);
+            assert_eq!(resolved(9, SECOND + 1), SECOND + 1);
+            assert_eq!(resolved(12, 1_234_567_890), 1_234_567);
+            assert_eq!(resolved(19, u64::MAX), u64::MAX / 10_000_000_000);
+            assert_eq!(resolved(0x80, 7), 7 * SECOND);
+            assert_eq!(resolved(0x80 | 10, 1536), SECOND * 3 / 2);
+            assert_eq!(resolved(0x80 | 32, 3 << 31), SECOND * 3 / 2);
+            assert_eq!(resolved(0x80 | 63, 3 << 62), SECOND * 3 / 2);
+        }
+    }
+
+    #[test]
+    fn an_offset_is_added_and_time_stays_in_range() {
+        for order in Order::BOTH {
+            let moved = |offset: i64, ticks| nanos_with(order, &[(14, order.u64(offset as u64).to_vec())], ticks);
+            assert_eq!(moved(1_700_000_000, 5), 1_700_000_000 * SECOND + 5_000);
+            assert_eq!(moved(-1, 3_000_000), 2 * SECOND);
+            assert_eq!(moved(-10, 3_000_000), 0);
+            assert_eq!(moved(i64::MAX, u64::MAX), u64::MAX);
+            assert_eq!(moved(i64::MIN, 0), 0);
+            assert_eq!(nanos_with(order, &[], u64::MAX), u64::MAX);
+        }
+    }
+
+    #[test]
+    fn a_resolution_nobody_can_count_in_is_damage() {
+        for resolution in [20, 0x80 | 64, 0xff] {
+            let capture = Pcapng::new(Order::Little)
+                .interface_with(1, 0, &[(9, vec![resolution])])
+                .enhanced(0, 1, b"x");
+            let (supplied, damage) = from_disk(&capture.bytes);
+            assert_eq!((supplied.len(), damage.is_some()), (0, true), "{resolution:#x}");
+        }
+    }
+
+    #[test]
+    fn a_section_has_its_own_byte_order_and_interfaces() {
+        let capture = Pcapng::new(Order::Little)
+            .interface(1, 0)
+            .interface(101, 0)
+            .enhanced(1, 1, b"raw")
+            .enhanced(0, 2, b"ethernet")
+            .section(Order::Big)
+            .interface(113, 0)
+            .enhanced(0, 3, b"cooked");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(damage, None);
+        let seen: Vec<_> = supplied
+            .iter()
+            .map(|(record, bytes)| (record.number.in_file(), record.link, record.interface, &bytes[..]))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (1, LinkType::RAW, 1, &b"raw"[..]),
+                (2, LinkType::ETHERNET, 0, &b"ethernet"[..]),
+                (3, LinkType::LINUX_SLL, 0, &b"cooked"[..]),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_interface_of_the_section_before_is_gone() {
+        let capture = Pcapng::new(Order::Little)
+            .interface(1, 0)
+            .enhanced(0, 1, b"x")
+            .section(Order::Little)
+            .enhanced(0, 2, b"y");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(supplied.len(), 1);
+        assert!(damage.expect("damage").why.contains("frame 2 is of interface 0"));
+    }
+
+    #[test]
+    fn simple_packets_are_cut_to_the_snap_length_and_keep_the_last_time() {
+        let capture = Pcapng::new(Order::Big)
+            .interface(1, 4)
+            .enhanced(0, 9, b"x")
+            .simple(60, b"snap")
+            .simple(3, b"all");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(damage, None);
+        assert_eq!(&supplied[1].1[..], b"snap");
+        assert_eq!((supplied[1].0.captured, supplied[1].0.wire_len), (4, 60));
+        assert_eq!(supplied[1].0.at, supplied[0].0.at);
+        assert_eq!(&supplied[2].1[..], b"all");
+    }
+
+    #[test]
+    fn obsolete_packet_blocks_are_read() {
+        let capture = Pcapng::new(Order::Little)
+            .interface(1, 0)
+            .interface(228, 0)
+            .obsolete(1, 1_000_001, b"old");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!(damage, None);
+        assert_eq!(&supplied[0].1[..], b"old");
+        assert_eq!(supplied[0].0.at.as_nanos(), 1_000_001_000);
+        assert_eq!((supplied[0].0.link, supplied[0].0.interface), (LinkType::IPV4, 1));
+    }
+
+    #[test]
+    fn what_wireshark_shows_as_a_frame_takes_a_number() {
+        let shown = [9, 0x204, 0x216, 0x221, 0xbad, 0x4000_0bad];
+        let hidden = [4, 5, 10, 0x201, 0x208, 0x77, 0x8000_0001];
+        for (kinds, second) in [(&shown[..], 3), (&hidden[..], 2)] {
+            for kind in kinds {
+                let capture = Pcapng::new(Order::Little)
+                    .interface(1, 0)
+                    .enhanced(0, 1, b"x")
+                    .block(*kind, &[0; 24])
+                    .enhanced(0, 2, b"y");
+                let (supplied, damage) = from_disk(&capture.bytes);
+                assert_eq!(damage, None);
+                assert_eq!(supplied[1].0.number.in_file(), second, "{kind:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_damage_and_what_came_before_stays() {
+        let good = || Pcapng::new(Order::Little).interface(1, 0).enhanced(0, 1, b"x");
+        let offset = good().bytes.len() as u64;
+        let mut too_short = good();
+        too_short.bytes.extend([0x77, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0]);
+        let mut too_long = good();
+        too_long.bytes.extend([6, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0]);
+        let mut endless = good();
+        endless
+            .bytes
+            .extend([0x77, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        let mut two_lengths = good().block(0x77, b"abcd");
+        *two_lengths.bytes.last_mut().expect("a byte") = 1;
+        for (name, capture) in [
+            ("too short", too_short),
+            ("too long", too_long),
+            ("endless", endless),
+            ("two lengths", two_lengths),
+            (
+                "more than the block",
+                good().enhanced_claiming(0, 2, (9, 9), b"12345678"),
+            ),
+            (
+                "more than a frame",
+                good().enhanced_claiming(0, 2, (300_000, 0), &vec![0; 300_000]),
+            ),
+            ("no packet", good().block(6, b"1234")),
+            ("no such interface", good().enhanced(1, 2, b"y")),
+        ] {
+            let (supplied, damage) = from_disk(&capture.bytes);
+            assert_eq!(supplied.len(), 1, "{name}");
+            assert_eq!(damage.expect(name).offset, offset, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_length_without_its_padding_is_taken_for_the_padded_one() {
+        let mut capture = Pcapng::new(Order::Little).interface(1, 0);
+        let start = capture.bytes.len();
+        capture = capture.enhanced(0, 1, b"abcde");
+        let end = capture.bytes.len();
+        for at in [start + 4, end - 4] {
+            capture.bytes[at] -= 3;
+        }
+        let (supplied, damage) = from_disk(&capture.enhanced(0, 2, b"y").bytes);
+        assert_eq!((supplied.len(), damage), (2, None));
+    }
+
+    #[test]
+    fn a_huge_unknown_block_is_passed_over() {
+        let capture = Pcapng::new(Order::Big)
+            .interface(1, 0)
+            .block(0x77, &vec![1; 17 << 20])
+            .enhanced(0, 1, b"x");
+        let (supplied, damage) = from_disk(&capture.bytes);
+        assert_eq!((supplied.len(), damage), (1, None));
+    }
+}
