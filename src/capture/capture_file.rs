@@ -48,7 +48,7 @@ impl CaptureFile {
     /// bytes of a pipe.
     ///
     /// # Errors
-    /// It cannot be opened or mapped, or it is no capture. A capture without content is none.
+    /// It cannot be opened or read, or it is no capture. An empty file is no error but [damaged](Self::damage).
     pub fn open(path: &Path, file: u32) -> Result<Self, CaptureError> {
         let failed = |source| CaptureError::Io {
             path: path.to_owned(),
@@ -68,7 +68,10 @@ impl CaptureFile {
         if metadata.len() == 0 {
             return Ok(Self::with(Input::Stub(stub(0))));
         }
-        let map = map(&opened).map_err(failed)?;
+        let Ok(map) = map(&opened) else {
+            // Not every file system maps; all can be read.
+            return Self::from_reader(path, opened, file);
+        };
         let bytes = Bytes::from_owner(map);
         if Compression::of(&bytes).is_some() {
             return Self::from_reader(path, opened, file);
