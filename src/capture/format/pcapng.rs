@@ -350,10 +350,11 @@ impl Clock {
         Some(clock)
     }
 
-    /// The moment `ticks` stands for; times before 1970 and after 2554 become these.
+    /// The moment `ticks` stands for. What lies before 1970 or after 2554 (mostly a negative time, written by a host
+    /// whose clock was not set) becomes 1970: a clock that never runs back is then left where it is.
     fn moment(self, ticks: u64) -> Timestamp {
         if let (Tick::Nanos(nanos), 0) = (self.tick, self.offset) {
-            return Timestamp::from_nanos(ticks.saturating_mul(nanos));
+            return Timestamp::from_nanos(ticks.checked_mul(nanos).unwrap_or(0));
         }
         let nanos = match self.tick {
             Tick::Nanos(nanos) => u128::from(ticks) * u128::from(nanos),
@@ -362,7 +363,7 @@ impl Clock {
         };
         // At most 2^64 * 10^9 < 2^94 on either side.
         let moved = nanos as i128 + i128::from(self.offset) * 1_000_000_000;
-        Timestamp::from_nanos(moved.clamp(0, i128::from(u64::MAX)) as u64)
+        Timestamp::from_nanos(u64::try_from(moved).unwrap_or(0))
     }
 }
 
@@ -412,15 +413,15 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_added_and_time_stays_in_range() {
+    fn an_offset_is_added_and_a_time_out_of_range_is_the_epoch() {
         for order in Order::BOTH {
             let moved = |offset: i64, ticks| nanos_with(order, &[(14, order.u64(offset as u64).to_vec())], ticks);
             assert_eq!(moved(1_700_000_000, 5), 1_700_000_000 * SECOND + 5_000);
             assert_eq!(moved(-1, 3_000_000), 2 * SECOND);
             assert_eq!(moved(-10, 3_000_000), 0);
-            assert_eq!(moved(i64::MAX, u64::MAX), u64::MAX);
+            assert_eq!(moved(i64::MAX, u64::MAX), 0);
             assert_eq!(moved(i64::MIN, 0), 0);
-            assert_eq!(nanos_with(order, &[], u64::MAX), u64::MAX);
+            assert_eq!(nanos_with(order, &[], u64::MAX - 505_425_287), 0);
         }
     }
 
