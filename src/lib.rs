@@ -2,6 +2,7 @@
 //! what evidence.
 
 pub mod capture;
+pub mod detect;
 pub mod packet;
 pub mod payload;
 pub mod time;
