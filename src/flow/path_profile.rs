@@ -139,15 +139,12 @@ impl PathProfile {
             .map(|(.., ttl)| ttl)
     }
 
-    /// Whether every packet so far arrived with don't-fragment as `set`, and there were at least two.
+    /// Whether at most `suspects` packets arrived with don't-fragment as `set`, and at least two the other way.
     #[must_use]
-    pub const fn dont_fragment_is_always(&self, set: bool) -> bool {
-        let (same, other) = if set {
-            (self.dont_fragment, self.may_fragment)
-        } else {
-            (self.may_fragment, self.dont_fragment)
-        };
-        same >= 2 && other == 0
+    pub const fn only_exception(&self, set: bool, suspects: usize) -> bool {
+        let (same, other) =
+            if set { (self.dont_fragment, self.may_fragment) } else { (self.may_fragment, self.dont_fragment) };
+        same as usize <= suspects && other >= 2
     }
 
     /// How the sender numbers its packets.
