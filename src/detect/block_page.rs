@@ -27,7 +27,7 @@ use crate::finding::finding::{Application, Kind, Party};
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::payload::http_head::looks_like_response;
-use answer::Answer;
+use answer::{Answer, is_page};
 
 /// Answers of one flow that are looked at.
 const ANSWERS: usize = 4;
@@ -79,7 +79,13 @@ impl Detector for BlockPage {
                 attention = Attention::Suspicious;
             }
         }
-        if looks_like_response(segment.payload)
+        // A page without a status line answers only as the first thing after a request.
+        let first_answer = || {
+            flow.asked
+                .as_ref()
+                .is_some_and(|asked| flow.side(Party::Server).last_data.is_none_or(|data| data.at < asked.at))
+        };
+        if (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
             && let Some(mut answer) = Answer::read(note, segment, flow.asked.as_ref())
         {
             // The genuine answer may come first, and the forged one lose the race.

@@ -21,7 +21,9 @@ pub fn odd_marks(suspect: &Note, apart: &[Note], side: &Side, asked: Option<&Ask
     }
     if let Some(usual) = profile.usual_ttl_without(&ttls)
         && usual.abs_diff(suspect.marks.ttl) >= 2
-        // More packets like this one than like the others: then it is no stranger (a proxy may have shaken hands).
+        // A TTL its sender had shown before is no stranger: balancers answer over two paths.
+        && profile.first_with(suspect.marks.ttl) == Some(suspect.frame)
+        // More packets like this one than like the others: a proxy may have shaken hands for the server.
         && profile.count_of(suspect.marks.ttl) <= profile.count_of(usual).max(ttls.len() as u16)
     {
         add(Observation::TtlDiffers {

@@ -144,7 +144,7 @@ impl Side {
             self.acked = Some(note.ack);
         }
         self.stamped = self.stamped.saturating_add(u32::from(note.stamped));
-        self.profile.learn(&note.marks, note.flags.syn());
+        self.profile.learn(&note.marks, note.frame, note.flags.syn());
         self.notes[usize::from(self.next_note)] = Some(*note);
         self.next_note = (self.next_note + 1) % NOTES as u8;
     }

@@ -45,7 +45,8 @@ impl Contradiction {
 pub(super) struct Answer {
     pub(super) note: Note,
     pub(super) request: Option<Request>,
-    pub(super) status: u16,
+    /// The status code; none for a page without a status line.
+    pub(super) status: Option<u16>,
     pub(super) location: Option<ArrayString<160>>,
     pub(super) leads_elsewhere: bool,
     /// Neither Date nor Server.
@@ -58,14 +59,7 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads the answer that begins with `segment`.
     pub(super) fn read(note: Note, segment: &Segment<'_>, asked: Option<&Asked>) -> Option<Self> {
-        let HttpRead::Head(head) = ResponseHead::read(segment.payload) else {
-            return None;
-        };
-        let location = head.location().map(printable);
-        let elsewhere = head
-            .location()
-            .is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
-        Some(Self {
+        let mut answer = Self {
             note,
             request: asked.map(|asked| Request {
                 frame: asked.frame,
@@ -73,19 +67,33 @@ impl Answer {
                 seq: asked.seq,
                 end: asked.end,
             }),
-            status: head.status,
-            location,
-            leads_elsewhere: elsewhere,
-            // A head that is cut may yet name them.
-            bare: head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some(),
-            row: known(&head, segment.payload),
+            status: None,
+            location: None,
+            leads_elsewhere: false,
+            bare: false,
+            row: None,
             contradictions: ArrayVec::new(),
-        })
+        };
+        match ResponseHead::read(segment.payload) {
+            HttpRead::Head(head) => {
+                let location = head.location();
+                answer.status = Some(head.status);
+                answer.location = location.map(printable);
+                answer.leads_elsewhere =
+                    location.is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
+                // A head that is cut may yet name them.
+                answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
+                answer.row = known(&head, segment.payload);
+            }
+            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload),
+            HttpRead::NotHttp | HttpRead::Incomplete => return None,
+        }
+        Some(answer)
     }
 
     /// Whether it is what block pages are: a redirect, a refusal, or something that closes at once.
     pub(super) const fn looks_like_a_notice(&self) -> bool {
-        matches!(self.status, 300..=399 | 400..=599) || self.note.flags.fin()
+        matches!(self.status, None | Some(300..=599)) || self.note.flags.fin()
     }
 
     /// Whether it should be weighed soon.
@@ -133,6 +141,31 @@ pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8]) -> Option<&'static Ro
         body,
     };
     Pack::builtin().match_response(&facts).map(|hit| hit.row)
+}
+
+/// Whether `bytes` are an HTML page without a status line, as some boxes send it.
+pub(super) fn is_page(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    [&b"<html"[..], b"<!doctype html", b"<head", b"<body"]
+        .iter()
+        .any(|tag| {
+            start
+                .get(..tag.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(tag))
+        })
+}
+
+/// What of the built-in pack a page without a status line matches.
+fn known_page(body: &[u8]) -> Option<&'static Row> {
+    let page = HtmlFacts::read(body);
+    let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
+    Pack::builtin()
+        .match_response(&ResponseFacts {
+            page_targets: &targets,
+            body,
+            ..ResponseFacts::default()
+        })
+        .map(|hit| hit.row)
 }
 
 /// Whether a redirect leads to another registrable domain, or from a name to a bare address.

@@ -93,7 +93,7 @@ pub(super) fn weigh(answer: &Answer, answers: &[Answer], conclusion: &Conclusion
         evidence,
         injector: Some(injector),
         particulars: Particulars {
-            http_status: Some(answer.status),
+            http_status: answer.status,
             location: answer.location.map(|location| location.to_string()),
             fingerprint: row.map(fingerprint),
             ..Particulars::default()
@@ -106,7 +106,7 @@ fn whole_page_row(answer: &Answer, conclusion: &Conclusion<'_>) -> Option<&'stat
     let head = conclusion.flow.side(Party::Server).head?;
     let bytes = conclusion.heads.whole_from(head, answer.note.seq);
     match ResponseHead::read(bytes) {
-        HttpRead::Head(head) if head.status == answer.status => known(&head, bytes),
+        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes),
         HttpRead::Head(_) | HttpRead::Incomplete | HttpRead::NotHttp => None,
     }
 }
@@ -136,7 +136,13 @@ fn timing(answer: &Answer, conclusion: &Conclusion<'_>, evidence: &mut Vec<Evide
     if let Some(floor) = conclusion.flow.round_trip(Party::Server) {
         let after = answer.note.at.since(request.at);
         if floor >= MEASURABLE && after < floor / 2 {
-            evidence.push(Evidence::at(Observation::TooFast { after, floor }, &frames));
+            evidence.push(Evidence::at(
+                Observation::FasterThanHandshake {
+                    after,
+                    round_trip: floor,
+                },
+                &frames,
+            ));
         }
     }
     let missing = request.end.ahead_of(answer.note.ack);
@@ -156,13 +162,16 @@ fn content(answer: &Answer, row: Option<&Row>, evidence: &mut Vec<Evidence>) {
     if answer.leads_elsewhere {
         add(Observation::ForeignRedirect);
     }
+    if answer.status.is_none() {
+        add(Observation::NoStatusLine);
+    }
     if answer.bare && answer.looks_like_a_notice() {
         add(Observation::BareAnswer);
     }
     if answer.note.flags.fin() {
         add(Observation::FinWithAnswer);
     }
-    if answer.status == 451 {
+    if answer.status == Some(451) {
         add(Observation::LegalNotice);
     }
     if let Some(row) = row {
@@ -184,7 +193,7 @@ fn device(answer: &Answer, row: Option<&Row>) -> Option<Observation> {
     let marks = answer.note.marks;
     let flags = answer.note.flags;
     match marks.ip_id {
-        Some(0x3412) if flags.fin() && !flags.psh() && matches!(answer.status, 300..=399) => {
+        Some(0x3412) if flags.fin() && !flags.psh() && matches!(answer.status, Some(300..=399)) => {
             Some(Observation::KnownDevice(Device {
                 name: "Sandvine PacketLogic",
                 source: "Citizen Lab, Bad Traffic, 2018: IP id 13330, FIN without PSH, redirect",
