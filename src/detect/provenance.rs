@@ -44,10 +44,15 @@ pub fn odd_marks(suspect: &Note, apart: &[Note], side: &Side, asked: Option<&Ask
     }
     if let Some(id) = suspect.marks.ip_id.filter(|id| *id != 0) {
         let counts = profile.ip_id_law() == IpIdLaw::Counter;
+        // A sender whose packets all carry one id copies nobody.
+        let constant = side
+            .notes()
+            .any(|note| note.frame != suspect.frame && note.marks.ip_id == Some(id))
+            && !apart.iter().any(|other| other.marks.ip_id == Some(id));
         let copied = asked
             .and_then(|asked| asked.marks.ip_id)
             .filter(|trigger| *trigger != 0 && *trigger == id);
-        if copied.is_some() && profile.continues_counter(id) != Some(true) {
+        if copied.is_some() && !constant && profile.continues_counter(id) != Some(true) {
             add(Observation::IpIdCopiedFromTrigger { ip_id: id, offset: 0 });
         }
         // The neighbours in time are the ones to compare with.

@@ -265,7 +265,8 @@ fn header(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) {
 fn copied_ip_id(case: &Case, first: &Note) -> Option<Observation> {
     let id = first.marks.ip_id.filter(|id| *id != 0)?;
     let profile = &case.before.profile;
-    if profile.continues_counter(id) == Some(true) {
+    // A sender whose packets all carry one id copies nobody.
+    if profile.continues_counter(id) == Some(true) || profile.last().is_some_and(|last| last.ip_id == Some(id)) {
         return None;
     }
     let triggers = [
