@@ -223,7 +223,7 @@ fn found(page: &mut Page, summary: &Summary, missed: bool) {
     if coverage.tcp_flows + coverage.udp_flows == 0 {
         let filtered: u64 = summary.files.iter().map(|file| file.filtered).sum();
         let why = match (coverage.frames, filtered) {
-            (0, 0) => "the input holds no packets".to_owned(),
+            (0, 0) => "no packets could be read".to_owned(),
             (0, _) => "the filter left out every packet".to_owned(),
             (frames, _) => format!("none of {} belongs to a TCP or UDP flow", counted(frames, "frame")),
         };
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_capture_without_flows_holds_nothing_to_inspect() {
-        assert!(told(&Summary::default()).contains("Nothing to inspect: the input holds no packets.\n"));
+        assert!(told(&Summary::default()).contains("Nothing to inspect: no packets could be read.\n"));
         let mut summary = quiet();
         (summary.coverage.tcp_flows, summary.coverage.udp_flows) = (0, 0);
         assert!(told(&summary).contains("Nothing to inspect: none of 12 frames belongs to a TCP or UDP flow.\n"));
