@@ -60,6 +60,7 @@ fn listen(asked: &AtomicBool) -> io::Result<()> {
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        tracing::debug!("listening for signals");
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

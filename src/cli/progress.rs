@@ -52,12 +52,12 @@ impl Bar {
         if elapsed < PATIENCE || elapsed < self.updated + REFRESH {
             return;
         }
+        self.bar.set_message(rate(frames, elapsed));
+        self.bar.set_position(progress.bytes_read);
         if self.updated.is_zero() {
             self.appear(progress);
         }
         self.updated = elapsed;
-        self.bar.set_message(rate(frames, elapsed));
-        self.bar.set_position(progress.bytes_read);
     }
 
     fn appear(&self, progress: Progress) {

@@ -180,10 +180,10 @@ fn conclude(outcome: &Outcome, strict: bool, fail_on: Option<Verdict>) -> Exit {
         let path = file.path.display();
         let (why, offset, frames) = (&damage.why, grouped(damage.offset), counted(file.frames, "frame"));
         if strict {
-            error!("{path}: damaged at byte {offset}: {why} (the {frames} before it counted)");
+            error!("{path}: damaged at byte {offset}: {why} ({frames} before it were read)");
             failed = true;
         } else {
-            warn!("{path}: damaged at byte {offset}: {why} (the {frames} before it counted)");
+            warn!("{path}: damaged at byte {offset}: {why} ({frames} before it were read)");
         }
     }
     match &outcome.output {

@@ -109,8 +109,11 @@ impl Page {
 }
 
 fn margin(label: &str) -> String {
+    if label.is_empty() {
+        return " ".repeat(MARGIN);
+    }
     let padding = MARGIN.saturating_sub(2 + columns(label));
-    format!("  {FAINT}{label}{FAINT:#}{:padding$}", "")
+    format!("  {}{:padding$}", paint(FAINT, label), "")
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn limits(summary: &Summary) -> Vec<Limit> {
             say(
                 Missed,
                 format!(
-                    "{path} is damaged at byte {}: {}. The {} before it counted; what comes after was not inspected.",
+                    "{path} is damaged at byte {}: {}. What comes after the {} before it was not inspected.",
                     grouped(damage.offset),
                     escaped(&damage.why),
                     counted(file.frames, "frame")
@@ -303,7 +303,7 @@ mod tests {
             "Inspected 1,234 frames (1.2 MB) of 2 files, from 2026-01-02 03:04:05.678901 UTC on, over 5 min 6 s: \
              120 TCP flows, 14 UDP flows, 33 answered DNS questions.\n",
             "- The run was stopped before the end of its input",
-            "- x.pcap is damaged at byte 98,304: a record of 4 GB. The 1,200 frames before it counted",
+            "- x.pcap is damaged at byte 98,304: a record of 4 GB. What comes after the 1,200 frames before it was not",
             "- 40 frames of x.pcap did not match the filter",
             "- 1 frame of a link type that is not read",
             "- 2 frames without IP",
