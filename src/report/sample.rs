@@ -122,7 +122,15 @@ pub(crate) fn dns() -> Finding {
         genuine: vec![late],
         dropped: Vec::new(),
         prior: Prior::Abnormal,
-        evidence: vec![Evidence::at(Observation::DifferingAnswers, &[frame(3), late])],
+        evidence: vec![
+            Evidence::at(Observation::DifferingAnswers, &[frame(3), late]),
+            Evidence::at(
+                Observation::GenuineAnswerToo {
+                    after: Duration::from_millis(12),
+                },
+                &[late],
+            ),
+        ],
         injector: Some(Injector {
             hops_from_tap: Some((2, 5)),
             initial_ttl: None,
