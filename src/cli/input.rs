@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use blockscope::capture::capture_set::CaptureSet;
 use blockscope::capture::error::CaptureError;
-use blockscope::capture::source::{FileNote, Progress, RecordBatch, Source, Supply};
+use blockscope::capture::filter::{Filter, Filtered};
+use blockscope::capture::source::Source;
 use blockscope::report::escape::escaped_path;
 
 /// The captures at `paths` (files, directories, `-`), as far as `filter` lets them through.
@@ -13,25 +15,11 @@ use blockscope::report::escape::escaped_path;
 /// # Errors
 /// A filter that does not compile. What is wrong with a file is told when its turn comes.
 pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> Result<Box<dyn Source>, CaptureError> {
-    let _ = (paths, filter);
-    Ok(Box::new(Empty))
-}
-
-struct Empty;
-
-impl Source for Empty {
-    fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
-        batch.records.clear();
-        Ok(Supply::End)
-    }
-
-    fn progress(&self) -> Progress {
-        Progress::default()
-    }
-
-    fn files(&self) -> &[FileNote] {
-        &[]
-    }
+    let captures = CaptureSet::open(paths);
+    Ok(match filter {
+        Some(expression) => Box::new(Filtered::new(captures, Filter::new(expression)?)),
+        None => Box::new(captures),
+    })
 }
 
 /// The expression in the file at `path`, without its comments (from `#` to the end of the line, as tcpdump has it).

@@ -89,6 +89,7 @@ pub(crate) fn reset() -> Finding {
             Evidence::at(Observation::CaptureLoss, &[]),
         ],
         injector: Some(Injector {
+            arrival_ttl: None,
             hops_from_tap: Some((3, 3)),
             initial_ttl: Some(64),
             mirrors_ttl: false,
@@ -132,6 +133,7 @@ pub(crate) fn dns() -> Finding {
             ),
         ],
         injector: Some(Injector {
+            arrival_ttl: None,
             hops_from_tap: Some((2, 5)),
             initial_ttl: None,
             mirrors_ttl: false,
@@ -167,6 +169,7 @@ pub(crate) fn page() -> Finding {
             &[frame(9)],
         )],
         injector: Some(Injector {
+            arrival_ttl: None,
             mirrors_ttl: true,
             ..Injector::default()
         }),
