@@ -86,7 +86,7 @@ impl Detector for BlockPage {
                 .is_some_and(|asked| flow.side(Party::Server).last_data.is_none_or(|data| data.at < asked.at))
         };
         if (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
-            && let Some(mut answer) = Answer::read(note, segment, flow.asked.as_ref())
+            && let Some(mut answer) = Answer::read(note, segment, flow)
         {
             // The genuine answer may come first, and the forged one lose the race.
             let differs = |earlier: &Answer| {

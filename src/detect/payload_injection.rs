@@ -21,7 +21,7 @@ use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting
 use super::provenance::{odd_marks, oddness};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation};
-use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind};
+use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::flow_table::Recycle;
 use crate::flow::heads::Conflict;
@@ -41,12 +41,13 @@ struct Rivals {
     earlier: Note,
     later: Note,
     conflict: Conflict,
+    stage: Stage,
 }
 
 /// What is kept of one flow.
 #[derive(Debug, Default)]
 pub struct Memory {
-    first_data: [ArrayVec<Note, REMEMBERED>; 2],
+    first_data: [ArrayVec<(Note, Stage), REMEMBERED>; 2],
     rivals: ArrayVec<Rivals, 4>,
     filed: bool,
 }
@@ -77,7 +78,7 @@ impl Detector for PayloadInjection {
         let seen = &mut memory.first_data[sighting.sender as usize];
         let mut attention = Attention::Idle;
         if let Some(conflict) = sighting.conflict
-            && let Some(earlier) = seen.iter().find(|seen| seen.frame == conflict.earlier)
+            && let Some((earlier, stage)) = seen.iter().find(|(seen, _)| seen.frame == conflict.earlier)
             && memory
                 .rivals
                 .try_push(Rivals {
@@ -85,12 +86,13 @@ impl Detector for PayloadInjection {
                     earlier: *earlier,
                     later: note,
                     conflict,
+                    stage: *stage,
                 })
                 .is_ok()
         {
             attention = Attention::Suspicious;
         }
-        let _ = seen.try_push(note);
+        let _ = seen.try_push((note, sighting.flow.stage()));
         attention
     }
 
@@ -173,7 +175,7 @@ fn weigh(first: &Rivals, rivals: &[Rivals], conclusion: &Conclusion<'_>) -> Find
         conversation: flow.conversation(),
         decided_by: forged.frame,
         at: forged.at,
-        stage: Some(flow.stage()),
+        stage: Some(first.stage),
         signature: None,
         claimed_sender: Some(first.sender),
         position: if genuine.at >= forged.at {

@@ -230,9 +230,11 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// A box known by one packet; its distance is told only where `ttl_is_its_own`, not its claimed sender's.
+    /// A box known by one packet; its distance is told only where `ttl_is_its_own`, not its claimed sender's, and where
+    /// it makes a way packets take: no more than 40 hops (traceroute's 30 and some).
     #[must_use]
     pub fn from_marks(marks: &PathMarks, ttl_is_its_own: bool) -> Self {
+        let ttl_is_its_own = ttl_is_its_own && marks.hops() <= 40;
         Self {
             arrival_ttl: Some(marks.ttl),
             hops_from_tap: ttl_is_its_own.then(|| (marks.hops(), marks.hops())),

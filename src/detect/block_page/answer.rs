@@ -4,7 +4,9 @@ use arrayvec::{ArrayString, ArrayVec};
 
 use crate::detect::packs::pack::{Pack, ResponseFacts};
 use crate::detect::packs::row::Row;
-use crate::flow::asked::{Asked, NameText};
+use crate::finding::finding::Stage;
+use crate::flow::asked::NameText;
+use crate::flow::flow::Flow;
 use crate::flow::heads::Conflict;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
@@ -45,6 +47,8 @@ impl Contradiction {
 pub(super) struct Answer {
     pub(super) note: Note,
     pub(super) request: Option<Request>,
+    /// How far the flow had come before it.
+    pub(super) stage: Stage,
     /// The status code; none for a page without a status line.
     pub(super) status: Option<u16>,
     pub(super) location: Option<ArrayString<160>>,
@@ -58,7 +62,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the answer that begins with `segment`.
-    pub(super) fn read(note: Note, segment: &Segment<'_>, asked: Option<&Asked>) -> Option<Self> {
+    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow) -> Option<Self> {
+        let asked = flow.asked.as_ref();
         let mut answer = Self {
             note,
             request: asked.map(|asked| Request {
@@ -67,6 +72,7 @@ impl Answer {
                 seq: asked.seq,
                 end: asked.end,
             }),
+            stage: flow.stage(),
             status: None,
             location: None,
             leads_elsewhere: false,

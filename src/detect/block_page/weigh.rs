@@ -70,7 +70,7 @@ pub(super) fn weigh(answer: &Answer, answers: &[Answer], conclusion: &Conclusion
         conversation: flow.conversation(),
         decided_by: frame,
         at: answer.note.at,
-        stage: Some(flow.stage()),
+        stage: Some(answer.stage),
         signature: None,
         claimed_sender: Some(Party::Server),
         position: if contradicted {
