@@ -2,6 +2,21 @@
 //!
 //! A [`source::Source`] supplies [`source::RecordBatch`]es: runs of records whose bytes lie in one piece of shared
 //! memory (a mapped file, or a block a stream was read into), so that nothing is copied on the way to the detectors.
+//!
+//! ```text
+//!   FILE ──► mapped ─────────────────────────┐
+//!   FILE.zst ─► compression ─► stream ───────┼─► format (pcap, pcapng) ─► capture_file ─┐
+//!   -, FIFO ──────────────────► stream ──────┘                                          ├─► capture_set ─► filter
+//!   DIR ──► its captures in order of time ──────────────────────────────────────────────┘
+//! ```
 
+pub mod capture_file;
+pub mod capture_set;
+pub mod compression;
 pub mod error;
+pub mod filter;
+pub mod format;
+#[cfg(test)]
+mod sample;
 pub mod source;
+pub mod stream;

@@ -3,6 +3,10 @@
 //!
 //! A detector is shown every packet of a flow before the flow learns it, keeps what it must in a memory of its own
 //! beside the flow, and files a finding when the flow is concluded or its suspicion is due. It never sees a thread, a
-//! file or a clock.
+//! file or a clock. Facts about known boxes and pages lie in [`packs`], apart from the code.
 
 pub mod detector;
+pub mod detector_set;
+pub mod packs;
+pub mod rst_injection;
+pub mod signature;

@@ -24,7 +24,13 @@ pub enum CaptureError {
         /// What its first bytes look like instead.
         what: String,
     },
-    /// A capture filter that does not compile.
+    /// A directory in which there is nothing to read.
+    #[error("{path}: a directory without any capture (pcap and pcapng are read, also compressed with gzip, zstd, lz4 or xz)", path = path.display())]
+    NoCaptures {
+        /// The directory's name as given.
+        path: PathBuf,
+    },
+    /// A capture filter that does not compile, or no compiler for it.
     #[error("filter \"{expression}\": {why}")]
     Filter {
         /// The expression as given.

@@ -18,7 +18,7 @@ pub struct Record {
     pub offset: usize,
     /// How many bytes were captured.
     pub captured: u32,
-    /// How long the frame was on the wire, in bytes.
+    /// How long the frame was on the wire, in bytes; never less than was captured.
     pub wire_len: u32,
     /// The link type of the interface it was captured on.
     pub link: LinkType,
@@ -74,7 +74,7 @@ pub struct Progress {
 pub struct FileNote {
     /// Its name as the user gave it (`-` for standard input).
     pub path: PathBuf,
-    /// How many frames were read from it.
+    /// How many frames were read from it, those filtered included.
     pub frames: u64,
     /// Frames a capture filter kept from being judged.
     pub filtered: u64,
@@ -96,13 +96,14 @@ pub trait Source {
     /// Clears `batch` and fills it with the next records (of one file, in one piece of memory).
     ///
     /// # Errors
-    /// A file that cannot be opened or is no capture at all. Damage in the middle of a capture is no error: it is
+    /// A file that cannot be opened or is no capture at all. The next call goes on with the file after it. Damage in the middle of a capture is no error: it is
     /// kept in that file's [`FileNote`], and the source goes on with the next file.
     fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, super::error::CaptureError>;
 
     /// How far it has come.
     fn progress(&self) -> Progress;
 
-    /// The files so far, the one being read included; a [`FrameNumber::file`] is an index into it.
+    /// The files so far, the one being read included; a [`FrameNumber::file`] is an index into it. Files that gave an
+    /// error are not among them.
     fn files(&self) -> &[FileNote];
 }

@@ -2,11 +2,22 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use super::baselines::Baselines;
+use super::ledger::Ledger;
+use super::shard::SHARDS;
+use super::worker::{Assigned, Task, Worker, owner};
 use crate::capture::error::CaptureError;
-use crate::capture::source::{Progress, Source};
+use crate::capture::source::{Progress, Record, RecordBatch, Source, Supply};
+use crate::finding::finding::Finding;
 use crate::finding::summary::Summary;
-use crate::report::sink::Sink;
+use crate::finding::verdict::Judgement;
+use crate::packet::host_pair::host_pair;
+use crate::report::sink::{Reported, Sink};
+use crate::time::Timestamp;
 
 /// What a run may use.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +48,170 @@ pub struct Outcome {
     pub output: Option<io::Error>,
 }
 
+/// Frames that are handed to a worker at once. Any size gives the same result; this one keeps the channel cheap and the
+/// frames in the second-level cache.
+const FRAMES_PER_TASK: usize = 512;
+
+/// Tasks that may wait for one worker; a full channel makes the reader wait.
+const TASKS_WAITING: usize = 32;
+
+/// A capture whose time falls back this far behind the one before it is another capture, not a late packet.
+const ANOTHER_CAPTURE: Duration = Duration::from_secs(60);
+
 /// Judges all frames of `source` and tells `sink` the findings in capture order.
-pub fn run(
-    _source: &mut dyn Source,
-    _settings: &Settings,
-    _sink: &mut dyn Sink,
-    _control: &mut dyn Control,
-) -> Outcome {
-    Outcome::default()
+pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, control: &mut dyn Control) -> Outcome {
+    let baselines = Arc::new(Baselines::default());
+    let workers = settings.threads.get().min(SHARDS);
+    let mut ledger = Ledger::default();
+    let mut outcome = Outcome::default();
+    let mut reading = Reading::default();
+    let new_worker = |index| Worker::new(index, workers, settings.flows, &baselines);
+    if workers == 1 {
+        let mut worker = new_worker(0);
+        let mut hand = |_: usize, task: Task| worker.work(&task);
+        reading.read(source, 1, &mut hand, control, &mut outcome);
+        ledger.enter(worker.report());
+    } else {
+        thread::scope(|scope| {
+            let (senders, handles): (Vec<_>, Vec<_>) = (0..workers)
+                .map(|index| {
+                    let (sender, receiver) = crossbeam_channel::bounded::<Task>(TASKS_WAITING);
+                    let mut worker = new_worker(index);
+                    let handle = scope.spawn(move || {
+                        receiver.iter().for_each(|task| worker.work(&task));
+                        worker.report()
+                    });
+                    (sender, handle)
+                })
+                .unzip();
+            // A worker that is gone has panicked; joining it below says so.
+            let mut hand = |index: usize, task: Task| drop(senders[index].send(task));
+            reading.read(source, workers, &mut hand, control, &mut outcome);
+            drop(senders);
+            for handle in handles {
+                match handle.join() {
+                    Ok(report) => ledger.enter(report),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+    }
+    let (findings, coverage) = ledger.close(&baselines);
+    outcome.summary.files = source.files().to_vec();
+    outcome.summary.first = reading.first;
+    outcome.summary.last = reading.last;
+    outcome.summary.coverage = coverage;
+    outcome.output = tell(&findings, &mut outcome.summary, sink).err();
+    outcome
+}
+
+/// Tells the findings, then the summary.
+fn tell(findings: &[(Finding, Judgement)], summary: &mut Summary, sink: &mut dyn Sink) -> io::Result<()> {
+    for (finding, judgement) in findings {
+        if let Some(verdict) = judgement.verdict {
+            *summary.findings.entry((finding.kind, verdict)).or_default() += 1;
+        }
+    }
+    for (finding, judgement) in findings {
+        sink.finding(&Reported {
+            finding,
+            judgement: *judgement,
+            files: &summary.files,
+        })?;
+    }
+    sink.finish(summary)
+}
+
+/// The reader's side of a run: the clock, and who gets which frame.
+#[derive(Default)]
+struct Reading {
+    clock: Timestamp,
+    file: Option<u32>,
+    frames: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl Reading {
+    fn read(
+        &mut self,
+        source: &mut dyn Source,
+        workers: usize,
+        hand: &mut dyn FnMut(usize, Task),
+        control: &mut dyn Control,
+        outcome: &mut Outcome,
+    ) {
+        let mut batch = RecordBatch::default();
+        let mut waiting: Vec<Vec<Assigned>> = (0..workers).map(|_| Vec::with_capacity(FRAMES_PER_TASK)).collect();
+        loop {
+            match source.supply(&mut batch) {
+                Ok(Supply::Records) => {}
+                Ok(Supply::Quiet) => {
+                    if control.stop() {
+                        outcome.summary.interrupted = true;
+                        break;
+                    }
+                    continue;
+                }
+                Ok(Supply::End) => break,
+                Err(error) => {
+                    outcome.unreadable.push(error);
+                    continue;
+                }
+            }
+            self.spread(&batch, workers, &mut waiting, hand);
+            control.progress(source.progress(), self.frames);
+            if control.stop() {
+                outcome.summary.interrupted = true;
+                break;
+            }
+        }
+        (0..workers).for_each(|index| hand(index, Task::EndCapture));
+    }
+
+    /// Hands the frames of one batch to the workers that own their host pairs.
+    fn spread(
+        &mut self,
+        batch: &RecordBatch,
+        workers: usize,
+        waiting: &mut [Vec<Assigned>],
+        hand: &mut dyn FnMut(usize, Task),
+    ) {
+        if let Some(record) = batch.records.first()
+            && self.file != Some(record.number.file())
+        {
+            let another = self.file.is_some() && self.clock.since(record.at) >= ANOTHER_CAPTURE;
+            self.file = Some(record.number.file());
+            if another {
+                (0..workers).for_each(|index| hand(index, Task::EndCapture));
+                self.clock = Timestamp::EPOCH;
+            }
+        }
+        for record in &batch.records {
+            self.clock = self.clock.max(record.at);
+            self.frames += 1;
+            self.first = Some(self.first.map_or(self.clock, |first| first.min(self.clock)));
+            self.last = Some(self.last.map_or(self.clock, |last| last.max(self.clock)));
+            let shard = (host_pair(batch.frame(record)).0 >> 32) as usize % SHARDS;
+            let worker = owner(shard, workers);
+            waiting[worker].push(Assigned {
+                record: Record {
+                    at: self.clock,
+                    ..*record
+                },
+                shard,
+            });
+            if waiting[worker].len() >= FRAMES_PER_TASK {
+                let frames = std::mem::replace(&mut waiting[worker], Vec::with_capacity(FRAMES_PER_TASK));
+                hand(worker, Task::Frames(batch.bytes.clone(), frames));
+            }
+        }
+        // What is waiting lies in this batch's memory.
+        for (worker, frames) in waiting.iter_mut().enumerate() {
+            if !frames.is_empty() {
+                let frames = std::mem::replace(frames, Vec::with_capacity(FRAMES_PER_TASK));
+                hand(worker, Task::Frames(batch.bytes.clone(), frames));
+            }
+        }
+    }
 }

@@ -216,6 +216,8 @@ pub struct Trigger {
 /// What is known of the box.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Injector {
+    /// The TTL its packets arrived with.
+    pub arrival_ttl: Option<u8>,
     /// Routers between the tap and the box, as an inclusive range; none where the TTL says nothing.
     pub hops_from_tap: Option<(u8, u8)>,
     /// The TTL its packets most likely start with.

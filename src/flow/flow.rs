@@ -10,6 +10,8 @@ use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage,
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber};
 use crate::payload::http_head::{HttpRead, RequestHead, looks_like_request};
+use crate::payload::tls_client_hello::ClientHello;
+use crate::payload::tls_handshake::{HelloExtent, HelloRead};
 use crate::time::Timestamp;
 
 /// How it is known which end opened the flow, best first.
@@ -357,5 +359,15 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, super::asked::Na
             HttpRead::Incomplete | HttpRead::NotHttp => None,
         };
     }
-    None
+    match ClientHello::read(bytes) {
+        HelloRead::Hello(hello) => {
+            let name = hello.server_name.as_ref().and_then(|name| name.as_str());
+            // A hello that is still coming may yet name its server.
+            if name.is_none() && matches!(hello.extent, HelloExtent::Cut { .. }) {
+                return None;
+            }
+            Some((TriggerKind::Sni, Application::Tls, name_text(name.unwrap_or_default())))
+        }
+        HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
+    }
 }

@@ -135,6 +135,13 @@ impl<T: Recycle> FlowTable<T> {
         })
     }
 
+    /// Whether the flow is still in the table.
+    #[must_use]
+    pub fn holds(&self, id: SlotId) -> bool {
+        let slot = &self.slots[id.index as usize];
+        slot.generation == id.generation && slot.key.is_some()
+    }
+
     /// What is held of a flow.
     #[must_use]
     pub fn get_mut(&mut self, id: SlotId) -> &mut T {

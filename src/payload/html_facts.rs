@@ -51,10 +51,11 @@ impl<'a> HtmlFacts<'a> {
                     let end = memchr(b'<', inside).unwrap_or(inside.len());
                     facts.title = Some(inside[..end].trim_ascii());
                 }
-                b if b.eq_ignore_ascii_case(b"meta") && facts.meta_refresh.is_none() => {
-                    if attribute(tag, b"http-equiv").is_some_and(|kind| kind.eq_ignore_ascii_case(b"refresh")) {
-                        facts.meta_refresh = attribute(tag, b"content").and_then(refresh_target);
-                    }
+                b if b.eq_ignore_ascii_case(b"meta")
+                    && facts.meta_refresh.is_none()
+                    && attribute(tag, b"http-equiv").is_some_and(|kind| kind.eq_ignore_ascii_case(b"refresh")) =>
+                {
+                    facts.meta_refresh = attribute(tag, b"content").and_then(refresh_target);
                 }
                 b if (b.eq_ignore_ascii_case(b"iframe") || b.eq_ignore_ascii_case(b"frame"))
                     && facts.frame_source.is_none() =>

@@ -110,9 +110,9 @@ pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], buffer: &'b mut [
 }
 
 /// Inflates parts into `buffer`; gives the length and, unless the parts just ended, why it stopped.
-fn inflate<'r>(
+fn inflate(
     coding: ContentCoding,
-    parts: &mut dyn Iterator<Item = &'r [u8]>,
+    parts: &mut dyn Iterator<Item = &[u8]>,
     buffer: &mut [u8; MAX_BODY],
 ) -> (usize, Option<BodyEnd>) {
     const WINDOW_BITS: u8 = 15; // the widest window of RFC 1951

@@ -1,0 +1,149 @@
+//! Boxes that are known by the constants in their resets (wire-facts 2.2, 3.1, 3.5, 3.7).
+
+use std::time::Duration;
+
+use super::case::{Case, Reset};
+use crate::finding::evidence::Observation;
+use crate::finding::finding::Device;
+use crate::packet::packet::TcpFlags;
+
+/// What the shape of a case's resets says about the box, best first.
+pub(super) fn recognise(case: &Case) -> Option<Observation> {
+    exact(case)
+        .map(Observation::KnownDevice)
+        .or_else(|| typical(case).map(Observation::ProbableDevice))
+}
+
+/// Constants that nothing else is known to produce.
+fn exact(case: &Case) -> Option<Device> {
+    let first = &case.resets[0];
+    let marks = first.note.marks;
+    let burst: Vec<&Reset> = case.burst().collect();
+    let with_ack = burst.iter().filter(|reset| reset.note.flags.ack()).count();
+
+    if first.payload_len == 10 && first.payload == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] && first.note.flags.ack() {
+        return Some(Device {
+            name: "Henan firewall",
+            source: "Wu et al., IEEE S&P 2025; Xray issue 2426",
+        });
+    }
+    if marks.ip_id == Some(30_000)
+        && (65..=128).contains(&marks.ttl)
+        && !marks.dont_fragment
+        && first.note.window == 0
+        && !first.note.flags.ack()
+    {
+        return Some(Device {
+            name: "Turkmenistan's filter",
+            source: "Nourin et al., WWW 2023, artifact",
+        });
+    }
+    if first.note.flags.0 & (TcpFlags::RESERVED | TcpFlags::NS) == TcpFlags::RESERVED | TcpFlags::NS {
+        return Some(Device {
+            name: "injector with all reserved TCP bits set",
+            source: "two independent published captures (wire-facts 2.2)",
+        });
+    }
+    if let Some(asked) = &case.asked
+        && !first.note.flags.ack()
+        && first.note.ack.0 != 0
+        && first.note.ack == asked.seq
+        && first.note.window == asked.window
+        && asked.window != 0
+        && !marks.dont_fragment
+    {
+        return Some(Device {
+            name: "injector that reflects the trigger's header",
+            source: "67 of 67 resets of one published path (wire-facts 3.7)",
+        });
+    }
+    if pairs(&burst).any(|(one, two)| two.note.seq.ahead_of(one.note.seq) == 12_503) {
+        return Some(Device {
+            name: "Sandvine",
+            source: "Weaver et al., NDSS 2009, table 1",
+        });
+    }
+    let steps = |by| burst.iter().any(|reset| reset.note.seq.ahead_of(first.note.seq) == by);
+    if steps(1460) && steps(4380) {
+        return Some(Device {
+            name: "GFW (resets at +0, +1460, +4380)",
+            source: "Clayton et al. 2006; Weaver et al., NDSS 2009",
+        });
+    }
+    if with_ack >= 2 && with_ack == burst.len() && window_minus_ttl_is_constant(&burst) {
+        return Some(Device {
+            name: "GFW type 2 (TTL and window in lock-step)",
+            source: "Wang et al., IMC 2017; net4people bbs 285",
+        });
+    }
+    if with_ack >= 3 && with_ack == burst.len() && burst.windows(2).all(|pair| is_triplet(pair[0], pair[1])) {
+        return Some(Device {
+            name: "GFW type 2 (identical resets)",
+            source: "CenTrace captures; net4people bbs 285 (wire-facts 3.1)",
+        });
+    }
+    let plain_ecn = !case.before.ecn;
+    if first.note.flags.any(TcpFlags::NS) && first.note.flags.ack() && plain_ecn {
+        return Some(Device {
+            name: "GFW (RST, ACK and ECN nonce bit)",
+            source: "Weaver et al., NDSS 2009, section 7.1.6",
+        });
+    }
+    None
+}
+
+/// Marks that are typical, but that ordinary stacks can produce too.
+fn typical(case: &Case) -> Option<Device> {
+    let first = &case.resets[0];
+    match first.note.marks.ip_id {
+        Some(64) if !first.note.flags.ack() => Some(Device {
+            name: "GFW (IP id 64)",
+            source: "Weaver et al., NDSS 2009",
+        }),
+        Some(16_448) => Some(Device {
+            name: "Bezeqint's injector (IP id 16448)",
+            source: "Weaver et al., NDSS 2009",
+        }),
+        Some(1) => Some(Device {
+            name: "packet-crafting tool or simple DPI (IP id 1)",
+            source: "wire-facts 3.3, 6.1",
+        }),
+        _ if case
+            .burst()
+            .any(|reset| reset.note.seq.ahead_of(first.note.seq) == 1460) =>
+        {
+            Some(Device {
+                name: "GFW (reset at +1460)",
+                source: "Weaver et al., NDSS 2009",
+            })
+        }
+        _ => None,
+    }
+}
+
+fn pairs<'a>(burst: &'a [&'a Reset]) -> impl Iterator<Item = (&'a Reset, &'a Reset)> {
+    burst.windows(2).map(|pair| (pair[0], pair[1]))
+}
+
+/// TTL and window differ within the burst, and their difference does not.
+fn window_minus_ttl_is_constant(burst: &[&Reset]) -> bool {
+    let difference = |reset: &Reset| i32::from(reset.note.window) - i32::from(reset.note.marks.ttl);
+    burst
+        .iter()
+        .all(|reset| reset.note.window != 0 && difference(reset) == difference(burst[0]))
+        && burst
+            .iter()
+            .any(|reset| reset.note.marks.ttl != burst[0].note.marks.ttl)
+}
+
+/// One of several identical packets: the same IP id, which no stack gives to two packets it sends at once.
+fn is_triplet(one: &Reset, two: &Reset) -> bool {
+    one.note.seq == two.note.seq
+        && one.note.ack == two.note.ack
+        && one.note.window == two.note.window
+        && one.note.window != 0
+        && one.note.marks.ttl == two.note.marks.ttl
+        && one.note.marks.ip_id == two.note.marks.ip_id
+        && one.note.marks.ip_id.is_some_and(|id| id != 0)
+        && two.note.at.since(one.note.at) <= Duration::from_millis(5)
+}

@@ -1,0 +1,93 @@
+//! Puts what all workers found in capture order, adds what only the whole capture can tell, and judges.
+
+use super::baselines::Baselines;
+use super::worker::Report;
+use crate::finding::evidence::{Evidence, Observation};
+use crate::finding::finding::{Finding, Kind, Party, Stage};
+use crate::finding::summary::Coverage;
+use crate::finding::verdict::Judgement;
+
+/// The most findings held until the end of the capture.
+const MOST_FINDINGS: usize = 1 << 20;
+
+/// All findings of a run.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    findings: Vec<Finding>,
+    coverage: Coverage,
+}
+
+impl Ledger {
+    /// Enters one worker's report.
+    pub fn enter(&mut self, report: Report) {
+        self.coverage.add(&report.coverage);
+        self.findings.extend(report.findings);
+    }
+
+    /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
+    #[must_use]
+    pub fn close(self, baselines: &Baselines) -> (Vec<(Finding, Judgement)>, Coverage) {
+        let Self {
+            mut findings,
+            mut coverage,
+        } = self;
+        findings.sort_by(|one, two| {
+            let order = |finding: &Finding| (finding.decided_by, finding.kind, finding.claimed_sender, finding.at);
+            order(one).cmp(&order(two))
+        });
+        if findings.len() > MOST_FINDINGS {
+            coverage.findings_dropped += (findings.len() - MOST_FINDINGS) as u64;
+            findings.truncate(MOST_FINDINGS);
+        }
+        for finding in &mut findings {
+            compare_with_host(finding, baselines);
+            heaviest_first(&mut finding.evidence);
+        }
+        let judged = findings
+            .into_iter()
+            .map(|finding| {
+                let judgement = finding.judgement();
+                (finding, judgement)
+            })
+            .filter(|(_, judgement)| judgement.verdict.is_some())
+            .collect();
+        (judged, coverage)
+    }
+}
+
+/// A reset that answers a SYN has nothing in its own flow to compare its TTL with; the host's other flows do.
+fn compare_with_host(finding: &mut Finding, baselines: &Baselines) {
+    let answers_syn = finding.stage == Some(Stage::PostSyn) && finding.claimed_sender == Some(Party::Server);
+    if finding.kind != Kind::RstInjection || !answers_syn {
+        return;
+    }
+    let Some(usual) = baselines
+        .host(finding.conversation.server.ip)
+        .and_then(|host| host.usual_ttl())
+    else {
+        return;
+    };
+    let Some(reset) = finding.injector.as_ref().and_then(|injector| injector.arrival_ttl) else {
+        return;
+    };
+    let already = finding
+        .evidence
+        .iter()
+        .any(|item| matches!(item.observation, Observation::ResetTtlDiffers { .. }));
+    if usual.abs_diff(reset) >= 2 && !already {
+        finding.evidence.push(Evidence::at(
+            Observation::ResetTtlDiffers { reset, usual },
+            &[finding.decided_by],
+        ));
+    }
+}
+
+/// Evidence is printed heaviest first; observations of equal weight in a fixed order.
+fn heaviest_first(evidence: &mut [Evidence]) {
+    evidence.sort_by(|one, two| {
+        two.llr()
+            .abs()
+            .total_cmp(&one.llr().abs())
+            .then_with(|| one.observation.key().cmp(two.observation.key()))
+    });
+}

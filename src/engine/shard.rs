@@ -1,0 +1,323 @@
+//! One sixty-fourth of the traffic: the frames of the host pairs that hash to it, judged in capture order.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::baselines::{Baselines, CameTo, FlowOutcome};
+use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
+use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
+use crate::finding::docket::Docket;
+use crate::finding::finding::{Finding, Party, Protocol};
+use crate::finding::summary::Coverage;
+use crate::flow::flow::Flow;
+use crate::flow::flow_key::{End, FlowKey};
+use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
+use crate::flow::heads::Heads;
+use crate::flow::side::Note;
+use crate::packet::dissect::dissect;
+use crate::packet::frame::Frame;
+use crate::packet::packet::{Datagram, Packet, Segment, Transport};
+use crate::time::Timestamp;
+
+/// How many shards there are, whatever the number of threads: threads own ranges of them, so that even what is given
+/// up under pressure is the same for any number.
+pub const SHARDS: usize = 64;
+
+/// The most hosts one shard reports to the baselines.
+const MOST_HOSTS: usize = 4096;
+
+/// Heads a shard keeps, per flow it may hold (one in four flows is in its first bytes), and at least.
+const FLOWS_PER_HEAD: usize = 4;
+const LEAST_HEADS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Held {
+    flow: Option<Flow>,
+    memories: Memories,
+    suspicion_queued: bool,
+}
+
+impl Recycle for Held {
+    fn recycle(&mut self) {
+        self.flow = None;
+        self.memories.recycle();
+        self.suspicion_queued = false;
+    }
+}
+
+/// The flows of some host pairs, and the detectors' view of them.
+#[derive(Debug)]
+pub struct Shard {
+    detectors: DetectorSet,
+    habits: AllHabits,
+    table: FlowTable<Held>,
+    heads: Heads,
+    suspicions: VecDeque<(Timestamp, SlotId)>,
+    docket: Docket,
+    coverage: Coverage,
+    baselines: Arc<Baselines>,
+    hosts: HashSet<IpAddr>,
+    now: Timestamp,
+}
+
+impl Shard {
+    /// A shard that holds at most `flows` flows and reports to `baselines`.
+    #[must_use]
+    pub fn new(flows: usize, baselines: Arc<Baselines>) -> Self {
+        let detectors = DetectorSet::default();
+        Self {
+            detectors,
+            habits: detectors.habits(),
+            table: FlowTable::new(flows),
+            heads: Heads::new((flows / FLOWS_PER_HEAD).max(LEAST_HEADS)),
+            suspicions: VecDeque::new(),
+            docket: Docket::default(),
+            coverage: Coverage::default(),
+            baselines,
+            hosts: HashSet::new(),
+            now: Timestamp::EPOCH,
+        }
+    }
+
+    /// Judges the next frame. Frames come in capture order, with a clock that never runs back.
+    pub fn judge(&mut self, frame: Frame<'_>) {
+        self.settle(frame.at);
+        self.coverage.frames += 1;
+        self.coverage.bytes += frame.bytes.len() as u64;
+        let packet = match dissect(frame) {
+            Ok(packet) => packet,
+            Err(reason) => {
+                *self.coverage.undissected.entry(reason).or_default() += 1;
+                return;
+            }
+        };
+        match packet.transport {
+            Transport::Tcp(segment) => self.segment(&packet, &segment),
+            Transport::Udp(datagram) => self.datagram(&packet, &datagram),
+            Transport::IcmpError(_) => self.coverage.icmp_errors += 1,
+            Transport::Other(_) => self.coverage.other_protocols += 1,
+        }
+    }
+
+    fn segment(&mut self, packet: &Packet<'_>, segment: &Segment<'_>) {
+        let (key, end) = FlowKey::new(Protocol::Tcp, packet.from, packet.to);
+        let at = packet.frame.at;
+        let mut found = self.table.find(&key);
+        if let Some(old) = found
+            && self
+                .table
+                .get_mut(old)
+                .flow
+                .as_ref()
+                .is_some_and(|flow| flow.is_succeeded_by(end, segment))
+        {
+            // A new connection on the same ports: the old one is over.
+            self.end_flow(old, Ending::Over, at);
+            found = None;
+        }
+        let id = found.unwrap_or_else(|| {
+            self.coverage.tcp_flows += 1;
+            self.begin_flow(key, end, packet, Some(segment))
+        });
+        if segment.payload.len() < segment.payload_len as usize {
+            self.coverage.snapped += 1;
+        }
+        let held = self.table.get_mut(id);
+        let Some(flow) = &mut held.flow else { return };
+        let note = Note::of(packet, segment);
+        if flow.is_copy(end, &note) {
+            let reset = segment.flags.rst();
+            if !reset {
+                flow.copies = flow.copies.saturating_add(1);
+            }
+            // Identical resets may be the mark of a box; only where the capture doubles other packets too are they
+            // copies. A copy of anything else says nothing new.
+            if !reset || flow.is_mirrored() {
+                self.coverage.duplicates += 1;
+                return;
+            }
+        }
+        let sender = flow.party(end);
+        let conflict = flow
+            .side(sender)
+            .head
+            .filter(|_| !segment.payload.is_empty())
+            .and_then(|head| self.heads.conflict(head, segment));
+        let sighting = Sighting {
+            packet,
+            carried: Carried::Segment(segment),
+            sender,
+            flow,
+            heads: &self.heads,
+            conflict,
+        };
+        let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
+        flow.learn_segment(end, packet, segment, &mut self.heads);
+        let closed = |party| flow.side(party).fin.is_some();
+        let was_reset = |party| flow.side(party).reset.is_some();
+        let patience =
+            if was_reset(Party::Client) || was_reset(Party::Server) || (closed(Party::Client) && closed(Party::Server))
+            {
+                Patience::Closed
+            } else if flow.is_two_sided() && flow.side(Party::Client).packets > 1 {
+                Patience::Established
+            } else {
+                Patience::Opening
+            };
+        self.table.touch(id, at, patience);
+        self.heed(id, attention, at);
+    }
+
+    fn datagram(&mut self, packet: &Packet<'_>, datagram: &Datagram<'_>) {
+        let (key, end) = FlowKey::new(Protocol::Udp, packet.from, packet.to);
+        let at = packet.frame.at;
+        let id = self.table.find(&key).unwrap_or_else(|| {
+            self.coverage.udp_flows += 1;
+            self.begin_flow(key, end, packet, None)
+        });
+        if datagram.payload.len() < datagram.payload_len as usize {
+            self.coverage.snapped += 1;
+        }
+        let held = self.table.get_mut(id);
+        let Some(flow) = &mut held.flow else { return };
+        let sender = flow.party(end);
+        let sighting = Sighting {
+            packet,
+            carried: Carried::Datagram(datagram),
+            sender,
+            flow,
+            heads: &self.heads,
+            conflict: None,
+        };
+        let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
+        flow.learn_datagram(end, packet, datagram);
+        self.table.touch(id, at, Patience::Datagrams);
+        self.heed(id, attention, at);
+    }
+
+    fn begin_flow(&mut self, key: FlowKey, end: End, packet: &Packet<'_>, segment: Option<&Segment<'_>>) -> SlotId {
+        let at = packet.frame.at;
+        if self.table.is_full()
+            && let Some(victim) = self.table.next_victim()
+        {
+            self.coverage.evicted += 1;
+            self.end_flow(victim, Ending::Evicted, at);
+        }
+        let patience = if segment.is_some() {
+            Patience::Opening
+        } else {
+            Patience::Datagrams
+        };
+        let id = self.table.insert(key, at, patience);
+        self.table.get_mut(id).flow = Some(Flow::new(key, end, packet, segment));
+        id
+    }
+
+    fn heed(&mut self, id: SlotId, attention: Attention, at: Timestamp) {
+        match attention {
+            Attention::Idle => {}
+            Attention::Suspicious => {
+                let held = self.table.get_mut(id);
+                if !held.suspicion_queued {
+                    held.suspicion_queued = true;
+                    self.suspicions.push_back((at.plus(HELD_OPEN), id));
+                }
+            }
+        }
+    }
+
+    /// Concludes what is due by `now`: suspicions first, then flows silent past their deadline.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.now = now;
+        while let Some((due, id)) = self.suspicions.front().copied() {
+            if due > now {
+                break;
+            }
+            self.suspicions.pop_front();
+            if self.table.holds(id) {
+                self.table.get_mut(id).suspicion_queued = false;
+                self.conclude(id, Ending::SuspicionDue, due);
+            }
+        }
+        while let Some((id, deadline)) = self.table.next_expired(now) {
+            self.end_flow(id, Ending::Over, deadline);
+        }
+    }
+
+    fn conclude(&mut self, id: SlotId, ending: Ending, at: Timestamp) {
+        let held = self.table.get_mut(id);
+        let Some(flow) = &held.flow else { return };
+        let conclusion = Conclusion {
+            flow,
+            heads: &self.heads,
+            ending,
+            at,
+        };
+        self.detectors
+            .conclude(&conclusion, &mut held.memories, &mut self.habits, &mut self.docket);
+    }
+
+    fn end_flow(&mut self, id: SlotId, ending: Ending, at: Timestamp) {
+        if !self.table.holds(id) {
+            return;
+        }
+        self.conclude(id, ending, at);
+        if let Some(flow) = &mut self.table.get_mut(id).flow {
+            if flow.is_tcp() {
+                self.coverage.one_sided += u64::from(!flow.is_two_sided());
+                self.coverage.no_handshake += u64::from(!flow.saw_handshake());
+                let outcome = outcome(flow);
+                if self.hosts.contains(&outcome.server)
+                    || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(outcome.server))
+                {
+                    self.baselines.add(&outcome);
+                }
+            }
+            flow.release(&mut self.heads);
+        }
+        self.table.remove(id);
+    }
+
+    /// Concludes all flows: the capture ends here, or another one begins.
+    pub fn end_capture(&mut self) {
+        let now = self.now;
+        self.settle(now);
+        for id in self.table.any() {
+            self.end_flow(id, Ending::CaptureEnded, now);
+        }
+        self.suspicions.clear();
+        self.now = Timestamp::EPOCH;
+    }
+
+    /// Takes out what was found since the last call.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        self.docket.take()
+    }
+
+    /// What was looked at.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = self.coverage.clone();
+        coverage.heads_refused = self.heads.refused();
+        coverage
+    }
+}
+
+/// What `flow` shows of its server.
+fn outcome(flow: &Flow) -> FlowOutcome {
+    let server = flow.side(Party::Server);
+    FlowOutcome {
+        server: flow.conversation().server.ip,
+        ttl: server.profile.usual_ttl(),
+        came_to: if server.data_packets > 0 {
+            CameTo::Served
+        } else if server.reset.is_some() {
+            CameTo::Reset
+        } else {
+            CameTo::Nothing
+        },
+    }
+}

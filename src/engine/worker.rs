@@ -1,0 +1,99 @@
+//! A worker owns some shards and judges the frames of their host pairs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::baselines::Baselines;
+use super::shard::{SHARDS, Shard};
+use crate::capture::source::Record;
+use crate::finding::finding::Finding;
+use crate::finding::summary::Coverage;
+use crate::packet::frame::Frame;
+
+/// A frame on its way to a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Assigned {
+    /// Where the frame is; its time is the engine's clock.
+    pub record: Record,
+    /// The shard that judges it.
+    pub shard: usize,
+}
+
+/// What a worker is sent.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Frames in capture order, over one piece of memory.
+    Frames(Bytes, Vec<Assigned>),
+    /// The capture ends: conclude all flows.
+    EndCapture,
+}
+
+/// What a worker has to say in the end.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub coverage: Coverage,
+}
+
+/// Judges the frames of every `workers`-th shard.
+#[derive(Debug)]
+pub struct Worker {
+    shards: Vec<Shard>,
+    workers: usize,
+}
+
+/// Which of `workers` workers owns `shard`.
+#[must_use]
+pub const fn owner(shard: usize, workers: usize) -> usize {
+    shard % workers
+}
+
+impl Worker {
+    /// Worker number `index` of `workers`; all together hold at most `flows` flows.
+    #[must_use]
+    pub fn new(index: usize, workers: usize, flows: usize, baselines: &Arc<Baselines>) -> Self {
+        let shards = (0..SHARDS)
+            .filter(|shard| owner(*shard, workers) == index)
+            .map(|_| Shard::new(flows.div_ceil(SHARDS), Arc::clone(baselines)))
+            .collect();
+        Self { shards, workers }
+    }
+
+    /// Does one task.
+    pub fn work(&mut self, task: &Task) {
+        match task {
+            Task::Frames(bytes, frames) => {
+                for assigned in frames {
+                    self.judge(bytes, assigned);
+                }
+            }
+            Task::EndCapture => self.shards.iter_mut().for_each(Shard::end_capture),
+        }
+    }
+
+    /// Judges one frame.
+    pub fn judge(&mut self, bytes: &[u8], assigned: &Assigned) {
+        let record = &assigned.record;
+        self.shards[assigned.shard / self.workers].judge(Frame {
+            number: record.number,
+            at: record.at,
+            bytes: &bytes[record.offset..record.offset + record.captured as usize],
+            wire_len: record.wire_len,
+            link: record.link,
+        });
+    }
+
+    /// What was found and looked at.
+    #[must_use]
+    pub fn report(mut self) -> Report {
+        let mut report = Report::default();
+        for shard in &mut self.shards {
+            report.findings.append(&mut shard.take_findings());
+            report.coverage.add(&shard.coverage());
+        }
+        report
+    }
+}
