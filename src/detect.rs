@@ -7,6 +7,7 @@
 
 pub mod detector;
 pub mod detector_set;
+pub mod dns_injection;
 pub mod packs;
 pub mod rst_injection;
 pub mod signature;

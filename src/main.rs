@@ -20,7 +20,10 @@ impl Control for Unwatched {
 fn main() {
     let path = std::env::args().nth(2).unwrap_or_default();
     let mut source = CaptureSet::open(&[path.into()]);
-    let settings = Settings { threads: NonZeroUsize::MIN, flows: 262_144 };
+    let settings = Settings {
+        threads: NonZeroUsize::MIN,
+        flows: 262_144,
+    };
     let mut sink = Eve::new(io::stdout().lock());
     let outcome = run(&mut source, &settings, &mut sink, &mut Unwatched);
     let mut errors = io::stderr().lock();

@@ -102,9 +102,8 @@ impl Resolver {
 
     /// For how many different names in a row the same address was given.
     pub(super) fn names_sharing(&self, address: IpAddr) -> u16 {
-        self.portal.map_or(0, |(shared, names, _)| {
-            if shared == address { names } else { 0 }
-        })
+        self.portal
+            .map_or(0, |(shared, names, _)| if shared == address { names } else { 0 })
     }
 
     /// Learns which address was given for a name, whoever gave it.
