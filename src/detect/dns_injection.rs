@@ -246,13 +246,15 @@ fn learn(sighting: &Sighting<'_>, at: usize, exchanges: &mut Exchanges, habits: 
             .filter(|other| other.frame != answer.frame)
     };
     let first = others().next().is_none();
-    let differs =
-        others().any(|other| other.content != answer.content || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
+    let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
     let suspicious = oddness.any() || differs;
 
     let resolver = habits.entry(packet.to.ip, packet.from.ip);
     if let Some(address) = answer.addresses.first() {
         resolver.learn_address(question.name_hash, *address);
+    }
+    if let Some(asked) = &question.asked {
+        resolver.learn_id(asked, answer);
     }
     if !oddness.intrinsic {
         resolver.learn(answer, question.asked.as_ref());

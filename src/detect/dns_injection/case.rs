@@ -82,9 +82,9 @@ pub(super) fn investigate(
         .answers_to(question.id)
         .map(|answer| examine(question, answer, &background(exchanges, answer, circumstances)))
         .collect();
-    let whole = || suspects.iter().filter(|suspect| !suspect.answer.partial);
+    let whole = || suspects.iter().filter(|suspect| !suspect.answer.is_truncated());
     let first = whole().next();
-    let differ = first.is_some_and(|first| whole().any(|other| other.answer.content != first.answer.content));
+    let differ = first.is_some_and(|first| whole().any(|other| other.answer.differs_from(first.answer)));
     let finding = if differ {
         differing(question, &suspects, circumstances)
     } else {
@@ -153,12 +153,11 @@ fn differing(question: &Question, suspects: &[Suspect<'_>], circumstances: &Circ
     // first, Hoang et al. 2021).
     let genuine = suspects
         .iter()
-        .filter(|suspect| !suspect.answer.partial)
+        .filter(|suspect| !suspect.answer.is_truncated())
         .rev()
         .reduce(|best, suspect| if suspect.score < best.score { suspect } else { best })?;
     let is_genuine = |suspect: &&Suspect<'_>| {
-        suspect.answer.content == genuine.answer.content
-            || suspect.answer.partial
+        !suspect.answer.differs_from(genuine.answer)
             // Asked more than once, the server itself may give another address each time.
             || (question.times_asked > 1 && suspect.score < genuine.score + APART && marks_agree(suspect.answer, genuine.answer))
     };

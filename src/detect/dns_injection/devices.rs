@@ -40,7 +40,9 @@ pub(super) fn known_device(asked: Option<&AskedBy>, answer: &Answer) -> Option<O
             Observation::ProbableDevice(TURKMENISTAN)
         });
     }
-    if id == 1 && marks.initial_ttl() == 64 {
+    // Where the query is made by hand as well, nothing but that is shown.
+    let other_hand = asked.is_some_and(|asked| asked.marks.ip_id.is_some_and(|asked| asked != 1));
+    if id == 1 && marks.initial_ttl() == 64 && other_hand {
         return Some(Observation::ProbableDevice(HAND_MADE));
     }
     // A resolver asked to recurse does not claim authority over others' names; an authoritative server may.

@@ -98,15 +98,16 @@ pub(super) struct Answer {
     pub(super) acknowledged: Option<AcknowledgedBlocking>,
     pub(super) shape: Shape,
     pub(super) fault: Option<Malformed>,
-    /// Cut by the snap length or by its sender (TC): what it says is not known to the end.
-    pub(super) partial: bool,
+    /// Cut by the capture's snap length: what it says is not known to the end.
+    pub(super) snapped: bool,
+    /// How many answers its header declares.
+    pub(super) declared: u16,
     /// A records answer an AAAA question, or the reverse, and no alias explains it.
     pub(super) type_mismatch: bool,
     pub(super) case_hash: u64,
     /// Says no without the SOA record that RFC 2308 section 3 wants with it.
     pub(super) bare_negative: bool,
     pub(super) addresses: ArrayVec<IpAddr, 4>,
-    pub(super) records: u16,
     pub(super) record_ttl: u32,
     pub(super) alias: ArrayString<80>,
     /// Further frames that show the same packet.
@@ -186,12 +187,12 @@ impl Answer {
                 .and_then(|error| error.acknowledged_blocking()),
             shape: survey.shape,
             fault: survey.faults.first().copied().filter(|_| !snapped),
-            partial: snapped || message.is_truncated(),
+            snapped,
+            declared: message.answer_count(),
             type_mismatch,
             case_hash: message.question().map_or(0, |question| case_hash(question.name)),
-            bare_negative: negative && !soa,
+            bare_negative: negative && !soa && !snapped && message.answer_count() == 0,
             addresses,
-            records: survey.answers,
             record_ttl,
             alias,
             copies: ArrayVec::new(),
@@ -210,6 +211,23 @@ impl Answer {
     /// RA: its sender recurses.
     pub(super) const fn recursion_available(&self) -> bool {
         self.flags & 0x0080 != 0
+    }
+
+    /// TC: its sender cut it short, and the rest is to be had over TCP.
+    pub(super) const fn is_truncated(&self) -> bool {
+        self.flags & 0x0200 != 0
+    }
+
+    /// Whether the two say different things, beyond the order and the TTL of records. Of answers that the capture cut
+    /// only the header is compared; one its sender cut differs from nothing.
+    pub(super) fn differs_from(&self, other: &Self) -> bool {
+        if self.is_truncated() || other.is_truncated() {
+            return false;
+        }
+        if self.snapped || other.snapped {
+            return (self.flags & 0xf, self.declared) != (other.flags & 0xf, other.declared);
+        }
+        self.content != other.content
     }
 
     /// Whether every address it gives is one no public name can honestly have.
@@ -267,8 +285,12 @@ impl Answer {
                 rcode::REFUSED => "REFUSED".into(),
                 other => format!("RCODE {other}"),
             });
-        } else if self.records == 0 {
-            add("no records".into());
+        } else if self.addresses.is_empty() && self.alias.is_empty() {
+            add(match self.declared {
+                0 => "no records".into(),
+                1 => "1 record".into(),
+                records => format!("{records} records"),
+            });
         }
     }
 }

@@ -7,14 +7,18 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::exchange::Answer;
+use super::exchange::{Answer, AskedBy};
 use crate::flow::path_profile::PathProfile;
 
 /// How many pairs of client and server one shard remembers.
 const MOST_PAIRS: usize = 2048;
 
-/// How many answers make a habit (wire-facts 4.2 TOO_FAST, TTL_OFF).
+/// How many answers make a habit (wire-facts 4.2 TTL_OFF).
 pub(super) const HABIT: u16 = 5;
+
+/// How many answers show how fast a server can be: more than the 5 of wire-facts 4.2 TOO_FAST, since resolvers that must
+/// ask elsewhere first are slow, and five in a row may have to [E].
+const FAST_HABIT: u16 = 10;
 
 /// What is known of the answers one server gives one client. Answers that are odd in themselves are not learnt.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +30,8 @@ pub(super) struct Resolver {
     authoritative: u16,
     edns_expected: u16,
     edns_given: u16,
-    copied_ids: u16,
+    ids_seen: u16,
+    ids_copied: u16,
     case_kept: u16,
     case_lost: u16,
     link_source: u32,
@@ -40,11 +45,11 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// The shortest time to an answer, `apart` left out; none before there are [`HABIT`] of them.
+    /// The shortest time to an answer, `apart` left out; none before there are [`FAST_HABIT`] of them.
     pub(super) fn floor_without(&self, apart: Option<Duration>) -> Option<Duration> {
         let [first, second] = self.shortest;
         let floor = if first == apart { second } else { first };
-        floor.filter(|_| self.answers >= HABIT)
+        floor.filter(|_| self.answers >= FAST_HABIT)
     }
 
     /// The TTL its answers arrive with, if `ttl` is not one of those: nearly all have the one, next to none the other,
@@ -86,9 +91,9 @@ impl Resolver {
         self.case_kept >= 2 && self.case_lost == 0
     }
 
-    /// Whether all its answers repeat the IP id of the question.
+    /// Whether nearly all its answers take their IP id from the question, as some small devices do.
     pub(super) const fn copies_ids(&self) -> bool {
-        self.copied_ids >= 2 && self.copied_ids * 2 >= self.answers
+        self.ids_copied >= 3 && self.ids_copied as u32 * 10 >= self.ids_seen as u32 * 9
     }
 
     /// The link-layer source of all its answers, if `source` is another.
@@ -106,6 +111,14 @@ impl Resolver {
             .map_or(0, |(shared, names, _)| if shared == address { names } else { 0 })
     }
 
+    /// Learns whether an answer, whoever gave it, takes its IP id from the question.
+    pub(super) fn learn_id(&mut self, asked: &AskedBy, answer: &Answer) {
+        self.ids_seen = self.ids_seen.saturating_add(1);
+        self.ids_copied = self
+            .ids_copied
+            .saturating_add(u16::from(copied_id(asked, answer).is_some()));
+    }
+
     /// Learns which address was given for a name, whoever gave it.
     pub(super) fn learn_address(&mut self, name: u64, address: IpAddr) {
         match &mut self.portal {
@@ -120,7 +133,7 @@ impl Resolver {
     }
 
     /// Learns an answer that is not odd in itself.
-    pub(super) fn learn(&mut self, answer: &Answer, asked: Option<&super::exchange::AskedBy>) {
+    pub(super) fn learn(&mut self, answer: &Answer, asked: Option<&AskedBy>) {
         let count = |counter: &mut u16, so: bool| *counter = counter.saturating_add(u16::from(so));
         if self.answers == 0 {
             self.link_source = answer.marks.link_source;
@@ -134,7 +147,6 @@ impl Resolver {
         if let Some(asked) = asked {
             count(&mut self.edns_expected, asked.edns);
             count(&mut self.edns_given, asked.edns && answer.edns);
-            count(&mut self.copied_ids, copies_id(asked, answer));
             if asked.mixes_case {
                 count(&mut self.case_kept, asked.case_hash == answer.case_hash);
                 count(&mut self.case_lost, asked.case_hash != answer.case_hash);
@@ -152,9 +164,11 @@ impl Resolver {
     }
 }
 
-/// Whether the answer's IP id is the question's.
-pub(super) fn copies_id(asked: &super::exchange::AskedBy, answer: &Answer) -> bool {
-    answer.marks.ip_id.is_some_and(|id| id != 0) && asked.marks.ip_id == answer.marks.ip_id
+/// The answer's IP id, and how far above the question's it is, if that is 0 or 1. Ids 0 and 1 are everybody's.
+pub(super) fn copied_id(asked: &AskedBy, answer: &Answer) -> Option<(u16, u16)> {
+    let (asked, answered) = (asked.marks.ip_id?, answer.marks.ip_id?);
+    let offset = answered.wrapping_sub(asked);
+    (asked > 1 && answered > 1 && offset <= 1).then_some((answered, offset))
 }
 
 #[derive(Debug)]

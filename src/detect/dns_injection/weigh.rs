@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::devices::known_device;
 use super::exchange::{Answer, Question};
-use super::resolver_habits::{Resolver, copies_id};
+use super::resolver_habits::{Resolver, copied_id};
 use crate::detect::packs::pack::Pack;
 use crate::detect::packs::row::{Row, Scope};
 use crate::finding::evidence::Observation;
@@ -72,18 +72,13 @@ pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Backg
         see(device);
     }
     if let Some(asked) = asked
-        && let Some(id) = answer.marks.ip_id
+        && let Some((ip_id, offset)) = copied_id(asked, answer)
         && !background.resolver.is_some_and(Resolver::copies_ids)
+        // Over loopback one host's one counter numbers both packets.
+        && AddressClass::of(background.server) != AddressClass::Loopback
         && answer.fits_counter != Some(true)
     {
-        let own = asked.marks.ip_id.unwrap_or(0);
-        let next = own != 0 && id == own.wrapping_add(1) && id > 1;
-        if copies_id(asked, answer) || next {
-            see(Observation::IpIdCopiedFromTrigger {
-                ip_id: id,
-                offset: u16::from(next),
-            });
-        }
+        see(Observation::IpIdCopiedFromTrigger { ip_id, offset });
     }
     seen
 }
@@ -126,7 +121,13 @@ pub(super) fn unlike_others(question: &Question, answer: &Answer, background: &B
         see(Observation::AuthoritativeUnlikeOthers);
     }
     if let Some(asked) = &question.asked {
-        if asked.edns && !answer.edns && !answer.is_failure() && !answer.partial && resolver.always_speaks_edns() {
+        if asked.edns
+            && !answer.edns
+            && !answer.is_failure()
+            && !answer.snapped
+            && !answer.is_truncated()
+            && resolver.always_speaks_edns()
+        {
             see(Observation::EdnsMissing);
         }
         if asked.mixes_case && asked.case_hash != answer.case_hash && resolver.keeps_case() {
@@ -134,8 +135,10 @@ pub(super) fn unlike_others(question: &Question, answer: &Answer, background: &B
         }
     }
     // A server in a private network answers from its cache or asks elsewhere: its times say nothing.
+    // A resolver is fast, too, where it is the authority itself.
     if question.times_asked <= 1
         && !is_private(background.server)
+        && !answer.is_authoritative()
         && let Some(after) = answer.round_trip
         && let Some(floor) = resolver.floor_without(Some(after).filter(|_| background.learnt))
         && floor >= NOT_LOCAL
