@@ -8,6 +8,7 @@
 pub mod block_page;
 pub mod detector;
 pub mod detector_set;
+pub mod dns_injection;
 pub mod packs;
 pub mod payload_injection;
 pub mod provenance;

@@ -2,6 +2,7 @@
 
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
+use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use crate::finding::docket::Docket;
@@ -70,6 +71,7 @@ macro_rules! detectors {
 
 detectors! {
     rst_injection: RstInjection,
+    dns_injection: DnsInjection,
     block_page: BlockPage,
     payload_injection: PayloadInjection,
 }

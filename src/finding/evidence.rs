@@ -161,6 +161,8 @@ pub enum Observation {
     // Content.
     /// Two answers to one DNS question differ.
     DifferingAnswers,
+    /// Two DNS answers differ, and there is an honest way for that to come about.
+    DifferingAnswersExplained(AnswerExcuse),
     /// The same DNS answer came twice with different TTLs.
     SameAnswerOtherTtl {
         /// The first answer's IP TTL.
@@ -180,6 +182,10 @@ pub enum Observation {
     EdnsMissing,
     /// The answer spells the name in other letter case than the question.
     CaseChanged,
+    /// The claimed server is a public resolver whose operator publishes that it does not filter.
+    ResolverDoesNotFilter,
+    /// The DNS answer says itself that the name is blocked (RFC 8914).
+    AcknowledgedBlocking,
     /// The HTTP answer redirects to another site.
     ForeignRedirect,
     /// The HTTP answer lacks what servers send (Date and Server) and closes the connection.
@@ -223,6 +229,11 @@ pub enum Observation {
         /// Time from the forged to the genuine one.
         after: Duration,
     },
+    /// The genuine answer had arrived before.
+    GenuineAnswerBefore {
+        /// Time from the genuine to the forged one.
+        by: Duration,
+    },
     /// The capture may have lost packets of this flow.
     CaptureLoss,
 
@@ -234,6 +245,24 @@ pub enum Observation {
     },
     /// The same claimed sender's packets in other flows show this habit too.
     HabitOfTheServer,
+    /// The same DNS server lately gave this address for every name: a captive portal does so.
+    OneAddressForAllNames {
+        /// For how many names in a row.
+        names: u16,
+    },
+}
+
+/// An honest way for one DNS question to get two answers (wire-facts 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerExcuse {
+    /// It was asked more than once, or it is not known how often: each asking may get another of several addresses.
+    AskedAgain,
+    /// The answers share an address or a network: one service, seen from two places.
+    SameNetwork,
+    /// A failure was followed by an answer, or the reverse: a retry.
+    RetriedFailure,
+    /// The server is a forwarder in a private network, which may ask several others at once.
+    LocalForwarder,
 }
 
 /// One line of the table of observations.
@@ -409,6 +438,9 @@ impl Observation {
                 1e-5,
                 "2 servers in 27 million transactions: Duan et al. 2012",
             ),
+            Self::DifferingAnswersExplained(_) => {
+                row("differing_answers_explained", Content, 0.30, 0.05, "wire-facts 4.3 [E]")
+            }
             Self::SameAnswerOtherTtl { .. } => row("same_answer_other_ttl", Content, 0.30, 0.03, JUDGED),
             Self::BogonAnswer => row("bogon_answer", Content, 0.90, 0.005, JUDGED),
             Self::AnswerTypeMismatch => row("answer_type_mismatch", Content, 0.30, 0.0005, JUDGED),
@@ -416,6 +448,14 @@ impl Observation {
             Self::AuthoritativeUnlikeOthers => row("authoritative_unlike_others", Content, 0.30, 0.01, JUDGED),
             Self::EdnsMissing => row("edns_missing", Content, 0.50, 0.05, JUDGED),
             Self::CaseChanged => row("case_changed", Content, 0.30, 0.002, JUDGED),
+            Self::ResolverDoesNotFilter => row("resolver_does_not_filter", Content, 0.30, 0.02, JUDGED),
+            Self::AcknowledgedBlocking => row(
+                "acknowledged_blocking",
+                Content,
+                0.02,
+                0.50,
+                "RFC 8914: the resolver itself says so [E]",
+            ),
             Self::ForeignRedirect => row("foreign_redirect", Content, 0.50, 0.10, JUDGED),
             Self::BareAnswer => row("bare_answer", Content, 0.60, 0.03, JUDGED),
             Self::NoStatusLine => row("no_status_line", Content, 0.10, 0.001, JUDGED),
@@ -451,10 +491,18 @@ impl Observation {
             ),
             Self::RefusedConnection => row("refused_connection", Aftermath, 0.05, 0.60, JUDGED),
             Self::GenuineAnswerToo { .. } => row("genuine_answer_too", Aftermath, 0.60, 0.05, JUDGED),
+            Self::GenuineAnswerBefore { .. } => row(
+                "genuine_answer_before",
+                Aftermath,
+                0.30,
+                0.03,
+                "11 % of forged answers seen from outside come late: Hoang et al. 2021; margin [E]",
+            ),
             Self::CaptureLoss => row("capture_loss", Aftermath, 0.10, 0.50, JUDGED),
 
             Self::AddressForUnrelatedNames { .. } => row("address_for_unrelated_names", CrossFlow, 0.70, 0.02, JUDGED),
             Self::HabitOfTheServer => row("habit_of_the_server", CrossFlow, 0.05, 0.60, JUDGED),
+            Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
         }
     }
 
@@ -617,6 +665,14 @@ impl fmt::Display for Observation {
                 readable(*idle)
             ),
             Self::DifferingAnswers => f.write_str("one question got two answers that differ"),
+            Self::DifferingAnswersExplained(excuse) => f.write_str(match excuse {
+                AnswerExcuse::AskedAgain => "the answers differ, but the question may have been asked more than once",
+                AnswerExcuse::SameNetwork => "the answers differ, but share an address or a network",
+                AnswerExcuse::RetriedFailure => "a failure and an answer: a retry may explain that",
+                AnswerExcuse::LocalForwarder => {
+                    "the answers differ, but a forwarder in a private network may ask several servers at once"
+                }
+            }),
             Self::SameAnswerOtherTtl { first, second } => {
                 write!(f, "the same answer came twice, with IP TTL {first} and {second}")
             }
@@ -630,6 +686,10 @@ impl fmt::Display for Observation {
                 f.write_str("the question used EDNS and the answer does not, though this server's other answers do")
             }
             Self::CaseChanged => f.write_str("the answer spells the name in other letter case than the question"),
+            Self::ResolverDoesNotFilter => {
+                f.write_str("the server named is a public resolver that does not filter, so it did not say this")
+            }
+            Self::AcknowledgedBlocking => f.write_str("the answer itself says that the name is blocked"),
             Self::ForeignRedirect => f.write_str("the answer redirects to another site"),
             Self::BareAnswer => f.write_str("the answer has neither Date nor Server, and closes the connection"),
             Self::NoStatusLine => f.write_str("a page without a status line answers an HTTP request"),
@@ -654,11 +714,18 @@ impl fmt::Display for Observation {
             Self::GenuineAnswerToo { after } => {
                 write!(f, "the genuine answer arrived as well, {} later", readable(*after))
             }
+            Self::GenuineAnswerBefore { by } => {
+                write!(f, "the genuine answer had arrived {} before", readable(*by))
+            }
             Self::CaptureLoss => f.write_str("the capture may have lost packets of this flow"),
             Self::AddressForUnrelatedNames { names } => {
                 write!(f, "the same address was given for {names} unrelated names")
             }
             Self::HabitOfTheServer => f.write_str("the sender's packets in other flows show the same habit"),
+            Self::OneAddressForAllNames { names } => write!(
+                f,
+                "the server gave this address for {names} names in a row, as a captive portal does"
+            ),
         }
     }
 }

@@ -1,0 +1,472 @@
+//! The questions and answers of one flow, as far as they must be remembered.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use arrayvec::{ArrayString, ArrayVec};
+
+use crate::flow::asked::NameText;
+use crate::flow::flow_table::Recycle;
+use crate::packet::frame::FrameNumber;
+use crate::packet::path_marks::PathMarks;
+use crate::payload::address_class::{AddressClass, embedded_v4};
+use crate::payload::dns_message::{
+    AcknowledgedBlocking, AnswerHash, DnsMessage, Malformed, RecordData, RecordType, Section, Shape, rcode,
+};
+use crate::payload::dns_name::Name;
+use crate::time::Timestamp;
+
+/// How many questions of one flow are remembered: a resolver that asks from one port may have many open.
+const MOST_QUESTIONS: usize = 32;
+
+/// How many answers to one question are remembered. The Great Firewall gives up to three before the genuine one
+/// (wire-facts 3.1), and some forgers repeat themselves.
+const MOST_ANSWERS: usize = 8;
+
+/// How long a question is kept after its last packet (wire-facts 4.2).
+const KEPT: Duration = Duration::from_secs(10);
+
+/// A question or answer seen again within this time with the same IP id is the same packet, seen once more by a mirror
+/// or forwarded by a router on the same segment. Bridges of virtual machines take several milliseconds [E].
+const MIRROR: Duration = Duration::from_millis(50);
+
+/// The same without IP ids to compare (IPv6, or id 0): wire-facts 8.
+const MIRROR_WITHOUT_ID: Duration = Duration::from_millis(5);
+
+/// Names a question within its flow.
+pub(super) type QuestionId = u32;
+
+/// A question, with the packet that asked it if that was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) id: QuestionId,
+    pub(super) transaction: u16,
+    pub(super) name_hash: u64,
+    pub(super) qtype: RecordType,
+    pub(super) name: NameText,
+    /// The packet that asked first; none if only answers were seen.
+    pub(super) asked: Option<AskedBy>,
+    /// How often it was asked, copies left out.
+    pub(super) times_asked: u16,
+    pub(super) last: Timestamp,
+    /// A finding about it has been filed.
+    pub(super) filed: bool,
+    /// Something about its answers is out of the ordinary.
+    pub(super) suspicious: bool,
+}
+
+/// What a query packet looked like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedBy {
+    pub(super) frame: FrameNumber,
+    pub(super) at: Timestamp,
+    pub(super) marks: PathMarks,
+    pub(super) edns: bool,
+    pub(super) recursion_desired: bool,
+    pub(super) mixes_case: bool,
+    pub(super) case_hash: u64,
+}
+
+/// What is odd about an answer by itself, told on arrival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Oddness {
+    /// What it says or how it is written cannot be right, or its marks are those of a forger.
+    pub(super) intrinsic: bool,
+    /// It is unlike the server's other answers.
+    pub(super) unlike_others: bool,
+}
+
+impl Oddness {
+    pub(super) const fn any(self) -> bool {
+        self.intrinsic || self.unlike_others
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) question: QuestionId,
+    pub(super) frame: FrameNumber,
+    pub(super) at: Timestamp,
+    pub(super) marks: PathMarks,
+    /// A hash of the whole message.
+    pub(super) bytes: u64,
+    pub(super) content: AnswerHash,
+    pub(super) rcode: u16,
+    pub(super) flags: u16,
+    pub(super) edns: bool,
+    pub(super) acknowledged: Option<AcknowledgedBlocking>,
+    pub(super) shape: Shape,
+    pub(super) fault: Option<Malformed>,
+    /// Cut by the capture's snap length: what it says is not known to the end.
+    pub(super) snapped: bool,
+    /// How many answers its header declares.
+    pub(super) declared: u16,
+    /// A records answer an AAAA question, or the reverse, and no alias explains it.
+    pub(super) type_mismatch: bool,
+    pub(super) case_hash: u64,
+    /// Says no without the SOA record that RFC 2308 section 3 wants with it.
+    pub(super) bare_negative: bool,
+    pub(super) addresses: ArrayVec<IpAddr, 4>,
+    pub(super) record_ttl: u32,
+    pub(super) alias: ArrayString<80>,
+    /// Further frames that show the same packet.
+    pub(super) copies: ArrayVec<FrameNumber, 3>,
+    /// Whether its IP id fitted the server's counter on arrival.
+    pub(super) fits_counter: Option<bool>,
+    /// Time since the latest query before it.
+    pub(super) round_trip: Option<Duration>,
+    /// How many bytes of an earlier copy of the stream it contradicts (TCP), and the frame of that copy.
+    pub(super) overlap: Option<(u32, FrameNumber)>,
+    pub(super) oddness: Oddness,
+}
+
+impl Answer {
+    /// Reads what must be remembered of `message`. `snapped` tells that the capture cut it.
+    pub(super) fn read(
+        message: &DnsMessage<'_>,
+        frame: FrameNumber,
+        at: Timestamp,
+        marks: PathMarks,
+        snapped: bool,
+    ) -> Self {
+        let survey = message.survey();
+        let mut addresses = ArrayVec::new();
+        let mut alias = ArrayString::new();
+        let mut record_ttl = 0;
+        let (mut v4, mut v6, mut aliased, mut soa) = (false, false, false, false);
+        for (index, record) in message.records().enumerate() {
+            if index == 0 && record.section == Section::Answer {
+                record_ttl = record.ttl;
+            }
+            if record.section == Section::Authority {
+                soa |= matches!(record.kind, RecordType::SOA | RecordType::NS);
+            }
+            if record.section != Section::Answer {
+                continue;
+            }
+            match record.data() {
+                RecordData::A(address) => {
+                    v4 = true;
+                    _ = addresses.try_push(address.into());
+                }
+                RecordData::Aaaa(address) => {
+                    v6 = true;
+                    _ = addresses.try_push(address.into());
+                }
+                RecordData::Cname(name) => {
+                    aliased = true;
+                    if alias.is_empty() {
+                        _ = name.write_lower(&mut alias);
+                    }
+                }
+                RecordData::Opt(_) | RecordData::Other(_) | RecordData::Unreadable => {}
+            }
+        }
+        let qtype = message.question().map(|question| question.qtype);
+        let type_mismatch = !aliased
+            && match qtype {
+                Some(RecordType::A) => v6 && !v4,
+                Some(RecordType::AAAA) => v4 && !v6,
+                _ => false,
+            };
+        let negative = survey.rcode == rcode::NXDOMAIN || (survey.rcode == rcode::NOERROR && survey.answers == 0);
+        Self {
+            question: 0,
+            frame,
+            at,
+            marks,
+            bytes: hash_bytes(message.bytes()),
+            content: survey.content,
+            rcode: survey.rcode,
+            flags: message.flags(),
+            edns: survey.opt.is_some(),
+            acknowledged: survey
+                .opt
+                .and_then(|opt| opt.extended_error())
+                .and_then(|error| error.acknowledged_blocking()),
+            shape: survey.shape,
+            fault: survey.faults.first().copied().filter(|_| !snapped),
+            snapped,
+            declared: message.answer_count(),
+            type_mismatch,
+            case_hash: message.question().map_or(0, |question| case_hash(question.name)),
+            bare_negative: negative && !soa && !snapped && message.answer_count() == 0,
+            addresses,
+            record_ttl,
+            alias,
+            copies: ArrayVec::new(),
+            fits_counter: None,
+            round_trip: None,
+            overlap: None,
+            oddness: Oddness::default(),
+        }
+    }
+
+    /// AA: it claims to be authoritative.
+    pub(super) const fn is_authoritative(&self) -> bool {
+        self.flags & 0x0400 != 0
+    }
+
+    /// RA: its sender recurses.
+    pub(super) const fn recursion_available(&self) -> bool {
+        self.flags & 0x0080 != 0
+    }
+
+    /// TC: its sender cut it short, and the rest is to be had over TCP.
+    pub(super) const fn is_truncated(&self) -> bool {
+        self.flags & 0x0200 != 0
+    }
+
+    /// Whether the two say different things, beyond the order and the TTL of records. Of answers that the capture cut
+    /// only the header is compared; one its sender cut differs from nothing.
+    pub(super) fn differs_from(&self, other: &Self) -> bool {
+        if self.is_truncated() || other.is_truncated() {
+            return false;
+        }
+        if self.snapped || other.snapped {
+            return (self.flags & 0xf, self.declared) != (other.flags & 0xf, other.declared);
+        }
+        self.content != other.content
+    }
+
+    /// Whether every address it gives is one no public name can honestly have.
+    pub(super) fn is_bogon(&self) -> bool {
+        !self.addresses.is_empty() && self.addresses.iter().all(|address| is_bogon(*address))
+    }
+
+    /// Whether it says the server failed or would not: something a retry may mend.
+    pub(super) const fn is_failure(&self) -> bool {
+        matches!(
+            self.rcode,
+            rcode::SERVFAIL | rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP
+        )
+    }
+
+    /// Whether `later` is this packet seen again.
+    fn is_copied_by(&self, later: &Self) -> bool {
+        let span = match (self.marks.ip_id, later.marks.ip_id) {
+            (Some(id), Some(other)) if id == other && id > 1 => MIRROR,
+            // A forger that numbers all its packets alike makes copies of its own; whoever made them, they say the same.
+            (Some(id), Some(other)) if id == other => MIRROR_WITHOUT_ID,
+            (None, None) => MIRROR_WITHOUT_ID,
+            _ => return false,
+        };
+        self.bytes == later.bytes && later.at.since(self.at) <= span
+    }
+
+    /// Its frame and those of its copies.
+    pub(super) fn frames(&self) -> impl Iterator<Item = FrameNumber> + '_ {
+        std::iter::once(self.frame).chain(self.copies.iter().copied())
+    }
+
+    /// As a finding names it: `A 10.10.34.34`, `CNAME x.example`, `NXDOMAIN`.
+    pub(super) fn describe(&self, into: &mut Vec<String>) {
+        let mut add = |text: String| {
+            if !into.contains(&text) {
+                into.push(text);
+            }
+        };
+        if !self.alias.is_empty() {
+            add(format!("CNAME {}", self.alias));
+        }
+        for address in &self.addresses {
+            match address {
+                IpAddr::V4(address) => add(format!("A {address}")),
+                IpAddr::V6(address) => add(format!("AAAA {address}")),
+            }
+        }
+        if self.rcode != rcode::NOERROR {
+            add(match self.rcode {
+                rcode::FORMERR => "FORMERR".into(),
+                rcode::SERVFAIL => "SERVFAIL".into(),
+                rcode::NXDOMAIN => "NXDOMAIN".into(),
+                rcode::NOTIMP => "NOTIMP".into(),
+                rcode::REFUSED => "REFUSED".into(),
+                other => format!("RCODE {other}"),
+            });
+        } else if self.addresses.is_empty() && self.alias.is_empty() {
+            add(match self.declared {
+                0 => "no records".into(),
+                1 => "1 record".into(),
+                records => format!("{records} records"),
+            });
+        }
+    }
+}
+
+/// Whether `address`, or the one it carries inside, is one no public name can honestly have.
+pub(super) fn is_bogon(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V6(v6) => match embedded_v4(v6) {
+            Some(inner) => AddressClass::of_v4(inner).is_bogon(),
+            None => AddressClass::of_v6(v6).is_bogon(),
+        },
+        IpAddr::V4(v4) => AddressClass::of_v4(v4).is_bogon(),
+    }
+}
+
+/// A hash of a name in the case it came with.
+pub(super) fn case_hash(name: Name<'_>) -> u64 {
+    name.labels().fold(0xcbf2_9ce4_8422_2325, |hash, label| {
+        label
+            .iter()
+            .fold(hash ^ label.len() as u64, |hash, octet| fnv(hash, *octet))
+    })
+}
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| {
+        (hash ^ u64::from_le_bytes(*word))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    });
+    rest.iter().fold(hash, |hash, octet| fnv(hash, *octet))
+}
+
+/// One step of FNV-1a.
+const fn fnv(hash: u64, octet: u8) -> u64 {
+    (hash ^ octet as u64).wrapping_mul(0x0100_0000_01b3)
+}
+
+/// What is remembered of one flow: its latest questions and their answers. Allocates for the first question of a flow
+/// only, and keeps that for the flows after it.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    pub(super) questions: Vec<Question>,
+    pub(super) answers: Vec<Answer>,
+    next_id: QuestionId,
+}
+
+impl Recycle for Exchanges {
+    fn recycle(&mut self) {
+        self.questions.clear();
+        self.answers.clear();
+        self.next_id = 0;
+    }
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is kept, the newest of [`Exchanges::answers`].
+    New,
+    /// It is a packet that was seen before.
+    Copy,
+    /// There are too many answers to this question already.
+    Crowded,
+}
+
+impl Exchanges {
+    /// The question that `message` asks or answers, `qtype` aside if no question has it.
+    fn find(&self, message: &DnsMessage<'_>, now: Timestamp) -> Option<usize> {
+        let fresh = |question: &&(usize, &Question)| {
+            question.1.transaction == message.id() && now.since(question.1.last) <= KEPT
+        };
+        let candidates = || self.questions.iter().enumerate().filter(|pair| fresh(&pair));
+        let Some(asked) = message.question() else {
+            // An answer without its question belongs to the only one it can belong to.
+            return candidates().max_by_key(|(_, question)| question.last).map(|(at, _)| at);
+        };
+        let hash = asked.name.stable_hash();
+        let named = || candidates().filter(|(_, question)| question.name_hash == hash);
+        let exact = named().find(|(_, question)| question.qtype == asked.qtype);
+        exact
+            .or_else(|| named().next().filter(|_| message.is_response()))
+            .map(|(at, _)| at)
+    }
+
+    fn open(&mut self, message: &DnsMessage<'_>, at: Timestamp, asked: Option<AskedBy>) -> usize {
+        let mut name = NameText::new();
+        let (name_hash, qtype) = match message.question() {
+            Some(question) => {
+                _ = question.name.write_lower(&mut name);
+                (question.name.stable_hash(), question.qtype)
+            }
+            None => (0, RecordType(0)),
+        };
+        let question = Question {
+            id: self.next_id,
+            transaction: message.id(),
+            name_hash,
+            qtype,
+            name,
+            asked,
+            times_asked: u16::from(asked.is_some()),
+            last: at,
+            filed: false,
+            suspicious: false,
+        };
+        self.next_id = self.next_id.wrapping_add(1);
+        if self.questions.len() < MOST_QUESTIONS {
+            if self.questions.len() == self.questions.capacity() {
+                self.questions.reserve_exact(self.questions.len().max(1));
+            }
+            self.questions.push(question);
+            return self.questions.len() - 1;
+        }
+        // The oldest leaves, one whose suspicion is still open last.
+        let leaving = self
+            .questions
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, question)| (question.suspicious && !question.filed, question.id))
+            .map_or(0, |(at, _)| at);
+        let gone = std::mem::replace(&mut self.questions[leaving], question).id;
+        self.answers.retain(|answer| answer.question != gone);
+        leaving
+    }
+
+    /// Notes a query.
+    pub(super) fn ask(&mut self, message: &DnsMessage<'_>, asked: AskedBy) {
+        let Some(at) = self.find(message, asked.at) else {
+            self.open(message, asked.at, Some(asked));
+            return;
+        };
+        let answered = self.answers_to(self.questions[at].id).next().is_some();
+        let question = &mut self.questions[at];
+        let copy = question.asked.is_some_and(|first| {
+            first.marks.ip_id == asked.marks.ip_id && asked.at.since(question.last) <= MIRROR && !answered
+        });
+        if copy {
+            return;
+        }
+        question.asked.get_or_insert(asked);
+        question.times_asked = question.times_asked.saturating_add(1);
+        question.last = asked.at;
+    }
+
+    /// Notes an answer. Returns the index of its question and what became of it.
+    pub(super) fn answer(&mut self, message: &DnsMessage<'_>, mut answer: Answer) -> (usize, Noted) {
+        let at = self
+            .find(message, answer.at)
+            .unwrap_or_else(|| self.open(message, answer.at, None));
+        let question = &mut self.questions[at];
+        question.last = answer.at;
+        answer.question = question.id;
+        answer.round_trip = question.asked.map(|asked| answer.at.since(asked.at));
+        let id = question.id;
+        if let Some(earlier) = self
+            .answers
+            .iter_mut()
+            .find(|earlier| earlier.question == id && earlier.is_copied_by(&answer))
+        {
+            _ = earlier.copies.try_push(answer.frame);
+            return (at, Noted::Copy);
+        }
+        if self.answers_to(id).count() >= MOST_ANSWERS {
+            return (at, Noted::Crowded);
+        }
+        if self.answers.len() == self.answers.capacity() {
+            self.answers.reserve_exact(self.answers.len().max(1));
+        }
+        self.answers.push(answer);
+        (at, Noted::New)
+    }
+
+    /// The answers to a question, in the order they came.
+    pub(super) fn answers_to(&self, id: QuestionId) -> impl Iterator<Item = &Answer> + Clone {
+        self.answers.iter().filter(move |answer| answer.question == id)
+    }
+}

@@ -1,0 +1,307 @@
+//! How the servers a client asks usually answer it: the background that a forged answer stands out from.
+
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::exchange::{Answer, AskedBy};
+use crate::flow::path_profile::PathProfile;
+
+/// How many pairs of client and server one shard remembers.
+const MOST_PAIRS: usize = 2048;
+
+/// How many answers make a habit (wire-facts 4.2 TTL_OFF).
+pub(super) const HABIT: u16 = 5;
+
+/// How many answers show how fast a server can be: more than the 5 of wire-facts 4.2 TOO_FAST, since resolvers that must
+/// ask elsewhere first are slow, and five in a row may have to [E].
+const FAST_HABIT: u16 = 10;
+
+/// What is known of the answers one server gives one client. Answers that are odd in themselves are not learnt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolver {
+    /// What its packets look like on arrival.
+    pub(super) profile: PathProfile,
+    /// Answers learnt.
+    pub(super) answers: u16,
+    authoritative: u16,
+    edns_expected: u16,
+    edns_given: u16,
+    ids_seen: u16,
+    ids_copied: u16,
+    case_kept: u16,
+    case_lost: u16,
+    link_source: u32,
+    other_links: u16,
+    /// The two shortest times from question to answer.
+    shortest: [Option<Duration>; 2],
+    /// TTLs of the latest answers, newest first.
+    recent_ttls: [Option<u8>; 4],
+    /// The address given for every name of late, for how many names, and the last of them.
+    portal: Option<(IpAddr, u16, u64)>,
+}
+
+impl Resolver {
+    /// The shortest time to an answer, `apart` left out; none before there are [`FAST_HABIT`] of them.
+    pub(super) fn floor_without(&self, apart: Option<Duration>) -> Option<Duration> {
+        let [first, second] = self.shortest;
+        let floor = if first == apart { second } else { first };
+        floor.filter(|_| self.answers >= FAST_HABIT)
+    }
+
+    /// The TTL its answers arrive with, if `ttl` is not one of those: nearly all have the one, next to none the other,
+    /// and no later answer shows that the route has changed for good.
+    ///
+    /// Wire-facts 4.2 wants the usual TTL in 95 % of samples. Here 80 % are enough, because forged answers are among
+    /// the samples, but `ttl` itself must be in no more than 5 %.
+    pub(super) fn usual_ttl_unlike(&self, ttl: u8, learnt: bool) -> Option<u8> {
+        let own = u32::from(learnt);
+        let all = self.profile.packets().saturating_sub(own);
+        let usual = self.profile.usual_ttl()?;
+        let same = u32::from(self.profile.count_of(ttl)).saturating_sub(own);
+        let persists = self.recent_ttls.iter().filter(|recent| **recent == Some(ttl)).count() > usize::from(learnt);
+        (all >= u32::from(HABIT)
+            && u32::from(self.profile.count_of(usual)) * 5 >= all * 4
+            && same * 20 <= all
+            && !persists
+            && usual.abs_diff(ttl) > 1)
+            .then_some(usual)
+    }
+
+    /// Whether `ttl` is what this server's answers usually arrive with.
+    pub(super) fn is_usual_ttl(&self, ttl: u8) -> bool {
+        self.answers >= HABIT && self.profile.usual_ttl().is_some_and(|usual| usual.abs_diff(ttl) <= 1)
+    }
+
+    /// Whether it never claims authority.
+    pub(super) const fn never_authoritative(&self) -> bool {
+        self.answers >= HABIT && self.authoritative == 0
+    }
+
+    /// Whether it has answered EDNS with EDNS whenever it was asked so.
+    pub(super) const fn always_speaks_edns(&self) -> bool {
+        self.edns_expected >= HABIT && self.edns_given == self.edns_expected
+    }
+
+    /// Whether it gives back the case a name was asked in.
+    pub(super) const fn keeps_case(&self) -> bool {
+        self.case_kept >= 2 && self.case_lost == 0
+    }
+
+    /// Whether nearly all its answers take their IP id from the question, as some small devices do.
+    pub(super) const fn copies_ids(&self) -> bool {
+        self.ids_copied >= 3 && self.ids_copied as u32 * 10 >= self.ids_seen as u32 * 9
+    }
+
+    /// The link-layer source of all its answers, if `source` is another.
+    pub(super) const fn link_source_unlike(&self, source: u32) -> Option<u32> {
+        if self.answers >= HABIT && self.other_links == 0 && self.link_source != source && source != 0 {
+            Some(self.link_source)
+        } else {
+            None
+        }
+    }
+
+    /// For how many different names in a row the same address was given.
+    pub(super) fn names_sharing(&self, address: IpAddr) -> u16 {
+        self.portal
+            .map_or(0, |(shared, names, _)| if shared == address { names } else { 0 })
+    }
+
+    /// Learns whether an answer, whoever gave it, takes its IP id from the question.
+    pub(super) fn learn_id(&mut self, asked: &AskedBy, answer: &Answer) {
+        self.ids_seen = self.ids_seen.saturating_add(1);
+        self.ids_copied = self
+            .ids_copied
+            .saturating_add(u16::from(copied_id(asked, answer).is_some()));
+    }
+
+    /// Learns which address was given for a name, whoever gave it.
+    pub(super) fn learn_address(&mut self, name: u64, address: IpAddr) {
+        match &mut self.portal {
+            Some((shared, names, last)) if *shared == address => {
+                if *last != name {
+                    *names = names.saturating_add(1);
+                    *last = name;
+                }
+            }
+            portal => *portal = Some((address, 1, name)),
+        }
+    }
+
+    /// Learns an answer that is not odd in itself.
+    pub(super) fn learn(&mut self, answer: &Answer, asked: Option<&AskedBy>) {
+        let count = |counter: &mut u16, so: bool| *counter = counter.saturating_add(u16::from(so));
+        if self.answers == 0 {
+            self.link_source = answer.marks.link_source;
+        }
+        count(&mut self.other_links, self.link_source != answer.marks.link_source);
+        self.profile.learn(&answer.marks, false);
+        self.recent_ttls.rotate_right(1);
+        self.recent_ttls[0] = Some(answer.marks.ttl);
+        count(&mut self.answers, true);
+        count(&mut self.authoritative, answer.is_authoritative());
+        if let Some(asked) = asked {
+            count(&mut self.edns_expected, asked.edns);
+            count(&mut self.edns_given, asked.edns && answer.edns);
+            if asked.mixes_case {
+                count(&mut self.case_kept, asked.case_hash == answer.case_hash);
+                count(&mut self.case_lost, asked.case_hash != answer.case_hash);
+            }
+        }
+        if let Some(round_trip) = answer.round_trip {
+            let [first, second] = &mut self.shortest;
+            if first.is_none_or(|first| round_trip < first) {
+                *second = *first;
+                *first = Some(round_trip);
+            } else if second.is_none_or(|second| round_trip < second) {
+                *second = Some(round_trip);
+            }
+        }
+    }
+}
+
+/// The answer's IP id, and how far above the question's it is, if that is 0 or 1. Ids 0 and 1 are everybody's.
+pub(super) fn copied_id(asked: &AskedBy, answer: &Answer) -> Option<(u16, u16)> {
+    let (asked, answered) = (asked.marks.ip_id?, answer.marks.ip_id?);
+    let offset = answered.wrapping_sub(asked);
+    (asked > 1 && answered > 1 && offset <= 1).then_some((answered, offset))
+}
+
+#[derive(Debug)]
+struct Entry {
+    client: IpAddr,
+    server: IpAddr,
+    /// Used since the hand last passed.
+    used: bool,
+    resolver: Resolver,
+}
+
+/// What one shard knows of pairs of client and server. When it is full, a pair not used since the last round leaves
+/// (the clock algorithm), which depends on the packets alone.
+#[derive(Debug, Default)]
+pub struct ResolverHabits {
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+    hand: usize,
+    answered: u64,
+    unanswered: u64,
+}
+
+fn hash(client: IpAddr, server: IpAddr) -> u64 {
+    FixedState::with_seed(0x646e_735f_6861_6269).hash_one((client, server))
+}
+
+impl ResolverHabits {
+    /// How many questions were answered, and how many were seen to the end without an answer.
+    #[must_use]
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.answered, self.unanswered)
+    }
+
+    pub(super) const fn count_answered(&mut self) {
+        self.answered += 1;
+    }
+
+    pub(super) const fn count_unanswered(&mut self) {
+        self.unanswered += 1;
+    }
+
+    /// What is known of a pair.
+    pub(super) fn get(&self, client: IpAddr, server: IpAddr) -> Option<&Resolver> {
+        let at = *self.index.find(hash(client, server), |at| {
+            let entry = &self.entries[*at as usize];
+            (entry.client, entry.server) == (client, server)
+        })?;
+        Some(&self.entries[at as usize].resolver)
+    }
+
+    /// What is known of a pair, to add to.
+    pub(super) fn entry(&mut self, client: IpAddr, server: IpAddr) -> &mut Resolver {
+        let hashed = hash(client, server);
+        let found = self.index.find(hashed, |at| {
+            let entry = &self.entries[*at as usize];
+            (entry.client, entry.server) == (client, server)
+        });
+        let at = match found {
+            Some(at) => *at as usize,
+            None => self.insert(hashed, client, server),
+        };
+        let entry = &mut self.entries[at];
+        entry.used = true;
+        &mut entry.resolver
+    }
+
+    fn insert(&mut self, hashed: u64, client: IpAddr, server: IpAddr) -> usize {
+        let entry = Entry {
+            client,
+            server,
+            used: true,
+            resolver: Resolver::default(),
+        };
+        let at = if self.entries.len() < MOST_PAIRS {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        } else {
+            while std::mem::replace(&mut self.entries[self.hand].used, false) {
+                self.hand = (self.hand + 1) % MOST_PAIRS;
+            }
+            let at = self.hand;
+            self.hand = (self.hand + 1) % MOST_PAIRS;
+            let gone = std::mem::replace(&mut self.entries[at], entry);
+            if let Ok(old) = self
+                .index
+                .find_entry(hash(gone.client, gone.server), |other| *other as usize == at)
+            {
+                old.remove();
+            }
+            at
+        };
+        let entries = &self.entries;
+        self.index.insert_unique(hashed, at as u32, |at| {
+            let entry = &entries[*at as usize];
+            hash(entry.client, entry.server)
+        });
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u32) -> IpAddr {
+        IpAddr::from(number.to_be_bytes())
+    }
+
+    #[test]
+    fn a_full_store_gives_up_a_pair_not_used_of_late() {
+        let mut habits = ResolverHabits::default();
+        let server = client(7);
+        for number in 0..MOST_PAIRS as u32 {
+            habits.entry(client(number), server).answers = 1;
+        }
+        habits.entry(client(u32::MAX), server);
+        assert!(habits.get(client(0), server).is_none(), "the hand went round once");
+        habits.entry(client(1), server);
+        habits.entry(client(u32::MAX - 1), server);
+        assert!(habits.get(client(1), server).is_some(), "used since the hand passed");
+        assert!(habits.get(client(2), server).is_none());
+        assert_eq!(habits.entries.len(), MOST_PAIRS);
+        assert_eq!(habits.index.len(), MOST_PAIRS);
+    }
+
+    #[test]
+    fn one_address_for_many_names_is_counted_until_another_comes() {
+        let mut resolver = Resolver::default();
+        for name in [1, 1, 2, 3] {
+            resolver.learn_address(name, client(9));
+        }
+        assert_eq!(resolver.names_sharing(client(9)), 3);
+        resolver.learn_address(4, client(8));
+        assert_eq!(resolver.names_sharing(client(9)), 0);
+    }
+}

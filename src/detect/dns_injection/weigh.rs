@@ -1,0 +1,287 @@
+//! What speaks for and against one answer, by itself and beside the server's other answers.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use super::devices::known_device;
+use super::exchange::{Answer, Question};
+use super::resolver_habits::{Resolver, copied_id};
+use crate::detect::packs::pack::Pack;
+use crate::detect::packs::row::{Row, Scope};
+use crate::finding::evidence::Observation;
+use crate::finding::weight::Group;
+use crate::payload::address_class::AddressClass;
+use crate::payload::dns_message::RecordType;
+
+/// Observations on one answer.
+pub(super) type Observations = ArrayVec<Observation, 16>;
+
+/// Who answered, and what is known of it besides this answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Background<'a> {
+    /// The claimed server.
+    pub(super) server: IpAddr,
+    /// How it usually answers this client, if that is known.
+    pub(super) resolver: Option<&'a Resolver>,
+    /// The TTL of what else it sent in this flow: other answers, or its SYN-ACK.
+    pub(super) flow_ttl: Option<u8>,
+    /// Whether the answer has been learnt into `resolver`.
+    pub(super) learnt: bool,
+}
+
+/// The fastest a public server is believed to be; below, clocks and scheduling decide [E].
+const NOT_LOCAL: Duration = Duration::from_millis(4);
+
+/// What is wrong with an answer whoever gave it.
+pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Background<'_>) -> Observations {
+    let mut seen = Observations::new();
+    let mut see = |observation| _ = seen.try_push(observation);
+    let asked = question.asked.as_ref();
+    if let Some(row) = block_address(question, answer) {
+        see(match row.scope {
+            Scope::FalsePositive => Observation::KnownFalsePositive,
+            // A product's notice is what a resolver gives that somebody chose for its filtering: not so telling.
+            Scope::Product => Observation::KnownBlockAddress {
+                confidence: row.confidence.min(6),
+            },
+            Scope::National | Scope::Isp | Scope::Institution | Scope::Vague => Observation::KnownBlockAddress {
+                confidence: row.confidence,
+            },
+        });
+        if row.scope != Scope::FalsePositive && row.confidence >= 4 && is_unfiltering(background.server) {
+            see(Observation::ResolverDoesNotFilter);
+        }
+    }
+    // An address the pack knows for sure says the same once; it is not counted again for being a bogon.
+    let known = seen
+        .iter()
+        .any(|observation| matches!(observation, Observation::KnownBlockAddress { confidence } if *confidence >= 4));
+    let mut see = |observation| _ = seen.try_push(observation);
+    if !known && answer.is_bogon() && is_public_host(question) {
+        see(Observation::BogonAnswer);
+    }
+    if answer.type_mismatch {
+        see(Observation::AnswerTypeMismatch);
+    }
+    if answer.fault.is_some() {
+        see(Observation::MalformedAnswer);
+    }
+    if let Some(device) = known_device(asked, answer) {
+        see(device);
+    }
+    if let Some(asked) = asked
+        && let Some((ip_id, offset)) = copied_id(asked, answer)
+        && !background.resolver.is_some_and(Resolver::copies_ids)
+        // Over loopback one host's one counter numbers both packets.
+        && AddressClass::of(background.server) != AddressClass::Loopback
+        && answer.fits_counter != Some(true)
+    {
+        see(Observation::IpIdCopiedFromTrigger { ip_id, offset });
+    }
+    seen
+}
+
+/// What is unlike the server's other answers.
+pub(super) fn unlike_others(question: &Question, answer: &Answer, background: &Background<'_>) -> Observations {
+    let mut seen = Observations::new();
+    let mut see = |observation| _ = seen.try_push(observation);
+    let ttl = answer.marks.ttl;
+    let unlike = |usual: &u8| usual.abs_diff(ttl) > 1;
+    let usual = background.flow_ttl.filter(unlike).or_else(|| {
+        // What the same flow shows is fresher than any habit.
+        let flow_agrees = background.flow_ttl.is_some();
+        background
+            .resolver
+            .filter(|_| !flow_agrees)
+            .and_then(|resolver| resolver.usual_ttl_unlike(ttl, background.learnt))
+    });
+    if let Some(usual) = usual {
+        see(Observation::TtlDiffers { packet: ttl, usual });
+    }
+    let Some(resolver) = background.resolver else {
+        return seen;
+    };
+    if answer.fits_counter == Some(false)
+        && let Some((packet, last)) = answer
+            .marks
+            .ip_id
+            .zip(resolver.profile.last().and_then(|last| last.ip_id))
+    {
+        see(Observation::IpIdOutOfSequence { packet, last });
+    }
+    if resolver.profile.packets() >= 5 && resolver.profile.dont_fragment_is_always(!answer.marks.dont_fragment) {
+        see(Observation::DontFragmentDiffers);
+    }
+    if resolver.link_source_unlike(answer.marks.link_source).is_some() {
+        see(Observation::LinkSourceDiffers);
+    }
+    if answer.is_authoritative() && resolver.never_authoritative() {
+        see(Observation::AuthoritativeUnlikeOthers);
+    }
+    if let Some(asked) = &question.asked {
+        if asked.edns
+            && !answer.edns
+            && !answer.is_failure()
+            && !answer.snapped
+            && !answer.is_truncated()
+            && resolver.always_speaks_edns()
+        {
+            see(Observation::EdnsMissing);
+        }
+        if asked.mixes_case && asked.case_hash != answer.case_hash && resolver.keeps_case() {
+            see(Observation::CaseChanged);
+        }
+    }
+    // A server in a private network answers from its cache or asks elsewhere: its times say nothing.
+    // A resolver is fast, too, where it is the authority itself.
+    if question.times_asked <= 1
+        && !is_private(background.server)
+        && !answer.is_authoritative()
+        && let Some(after) = answer.round_trip
+        && let Some(floor) = resolver.floor_without(Some(after).filter(|_| background.learnt))
+        && floor >= NOT_LOCAL
+        && after * 2 < floor
+    {
+        see(Observation::TooFast { after, floor });
+    }
+    seen
+}
+
+/// What speaks against a forgery.
+pub(super) fn against(answer: &Answer, background: &Background<'_>) -> Observations {
+    let mut seen = Observations::new();
+    let mut see = |observation| _ = seen.try_push(observation);
+    if answer.acknowledged.is_some() {
+        see(Observation::AcknowledgedBlocking);
+    }
+    let ttl_fits = match (background.flow_ttl, background.resolver) {
+        (Some(usual), _) => usual.abs_diff(answer.marks.ttl) <= 1,
+        (None, Some(resolver)) => resolver.is_usual_ttl(answer.marks.ttl),
+        (None, None) => false,
+    };
+    if ttl_fits {
+        see(if answer.fits_counter == Some(true) {
+            Observation::MarksAsUsual
+        } else {
+            Observation::TtlAsUsual
+        });
+    }
+    if let Some(resolver) = background.resolver
+        && let Some(address) = answer.addresses.first()
+    {
+        let names = resolver.names_sharing(*address);
+        if names >= 3 {
+            see(Observation::OneAddressForAllNames { names });
+        }
+    }
+    seen
+}
+
+/// How much `observations` weigh, the heaviest of each group counted.
+pub(super) fn weight_of(observations: &[Observation]) -> f64 {
+    Group::ALL
+        .iter()
+        .map(|group| {
+            observations
+                .iter()
+                .filter(|observation| observation.group() == *group)
+                .map(|observation| observation.weight().llr())
+                .fold(0.0, f64::max)
+                .min(group.cap())
+        })
+        .sum()
+}
+
+/// The pack's row for one of the answered addresses.
+pub(super) fn block_address(question: &Question, answer: &Answer) -> Option<&'static Row> {
+    let pack = Pack::builtin();
+    let rows = answer.addresses.iter().filter_map(|address| pack.dns_address(*address));
+    rows.max_by_key(|row| (row.scope == Scope::FalsePositive, row.confidence))
+        // Forgers borrow a well-known company's addresses; for its own names they are right (wire-facts 4.2 FORGED_IP).
+        .filter(|_| !is_facebook(&question.name) || !answer.addresses.iter().any(|address| in_facebook(*address)))
+}
+
+fn is_facebook(name: &str) -> bool {
+    const OWN: [&str; 12] = [
+        "facebook.com",
+        "facebook.net",
+        "fbcdn.net",
+        "fb.com",
+        "fbsbx.com",
+        "instagram.com",
+        "cdninstagram.com",
+        "whatsapp.com",
+        "whatsapp.net",
+        "messenger.com",
+        "threads.net",
+        "meta.com",
+    ];
+    OWN.iter().any(|own| {
+        name.strip_suffix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
+/// Facebook's IPv6 space, 2a03:2880::/32 (RIPE).
+const fn in_facebook(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => matches!(v6.segments(), [0x2a03, 0x2880, ..]),
+    }
+}
+
+/// Whether `address` is one of the public resolvers whose operators say that they do not filter: Google Public DNS
+/// (developers.google.com/speed/public-dns/faq), Cloudflare's 1.1.1.1 (developers.cloudflare.com/1.1.1.1/faq).
+fn is_unfiltering(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => matches!(v4.octets(), [8, 8, 8, 8] | [8, 8, 4, 4] | [1, 1, 1, 1] | [1, 0, 0, 1]),
+        IpAddr::V6(v6) => matches!(
+            v6.segments(),
+            [0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888 | 0x8844]
+                | [0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111 | 0x1001]
+        ),
+    }
+}
+
+/// Whether `address` is in no public network: a forwarder, or a server of the house.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    !matches!(
+        AddressClass::of(address),
+        AddressClass::Public | AddressClass::SixToFour | AddressClass::Nat64
+    )
+}
+
+/// Whether the question is for the address of a host that all the world may know. Private answers for other names are
+/// ordinary: names of a house (RFC 6762 appendix G, RFC 8375, RFC 6761), and lists that answer in 127/8 (RFC 5782).
+pub(super) fn is_public_host(question: &Question) -> bool {
+    const HOUSE: [&str; 17] = [
+        "local",
+        "localhost",
+        "localdomain",
+        "lan",
+        "internal",
+        "intranet",
+        "private",
+        "corp",
+        "home",
+        "arpa",
+        "test",
+        "invalid",
+        "example",
+        "onion",
+        "alt",
+        "domain",
+        "workgroup",
+    ];
+    let name = question.name.as_str();
+    let Some((rest, top)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let listed = rest
+        .split('.')
+        .next()
+        .is_some_and(|label| label.bytes().all(|octet| octet.is_ascii_digit()));
+    matches!(question.qtype, RecordType::A | RecordType::AAAA) && !HOUSE.contains(&top) && !listed
+}
