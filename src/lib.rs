@@ -3,4 +3,5 @@
 
 pub mod capture;
 pub mod packet;
+pub mod scenario;
 pub mod time;
