@@ -44,8 +44,14 @@ fn every_committed_trace_equals_a_fresh_forge_of_its_story() {
 fn forging_twice_gives_the_same_bytes_and_another_seed_gives_others() {
     for (name, _, story) in fixtures() {
         let once = forge(&story, &ForgeOptions::default()).unwrap();
-        assert!(once == forge(&story, &ForgeOptions::default()).unwrap(), "{name} differs from itself");
-        let other = ForgeOptions { seed: Some(0xD1FF), ..ForgeOptions::default() };
+        assert!(
+            once == forge(&story, &ForgeOptions::default()).unwrap(),
+            "{name} differs from itself"
+        );
+        let other = ForgeOptions {
+            seed: Some(0xD1FF),
+            ..ForgeOptions::default()
+        };
         assert!(once != forge(&story, &other).unwrap(), "{name} ignores its seed");
     }
 }
@@ -54,12 +60,21 @@ fn forging_twice_gives_the_same_bytes_and_another_seed_gives_others() {
 fn attacked_stories_hold_forged_or_dropped_frames_and_without_equipment_none() {
     for (name, _, story) in fixtures() {
         let truth = forge_with_truth(&story, &ForgeOptions::default()).unwrap().truth;
-        let touched = truth.dropped.iter().any(|dropped| matches!(dropped.cause, blockscope::scenario::DropCause::Equipment(_)));
+        let touched = truth
+            .dropped
+            .iter()
+            .any(|dropped| matches!(dropped.cause, blockscope::scenario::DropCause::Equipment(_)));
         let attacked = !truth.forged().is_empty() || touched;
         assert_eq!(attacked, !name.starts_with("benign-"), "{name}");
-        let bare = ForgeOptions { without_equipment: true, ..ForgeOptions::default() };
+        let bare = ForgeOptions {
+            without_equipment: true,
+            ..ForgeOptions::default()
+        };
         let truth = forge_with_truth(&story, &bare).unwrap().truth;
-        assert!(truth.frames.iter().all(|frame| frame.making == Making::Genuine), "{name}");
+        assert!(
+            truth.frames.iter().all(|frame| frame.making == Making::Genuine),
+            "{name}"
+        );
         assert!(!truth.frames.is_empty(), "{name} is empty without its equipment");
     }
 }
@@ -68,5 +83,9 @@ fn attacked_stories_hold_forged_or_dropped_frames_and_without_equipment_none() {
 fn half_of_the_fixtures_are_innocent() {
     let fixtures = fixtures();
     let innocent = fixtures.iter().filter(|(name, ..)| name.starts_with("benign-")).count();
-    assert!(fixtures.len() >= 28 && 2 * innocent >= fixtures.len(), "{innocent} of {}", fixtures.len());
+    assert!(
+        fixtures.len() >= 28 && 2 * innocent >= fixtures.len(),
+        "{innocent} of {}",
+        fixtures.len()
+    );
 }

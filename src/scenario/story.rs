@@ -780,6 +780,7 @@ pub(crate) enum ResetStyle {
     GfwType1,
     GfwStepped,
     GfwSame,
+    GfwSyn,
     Sandvine,
     Turkmenistan,
     Henan,

@@ -6,6 +6,7 @@
 //! | `gfw_type1` | one RST, random TTL and window, DF clear (wire-facts 3.1) |
 //! | `gfw_stepped` | three RST+ACK at +0, +1460, +4380; TTL and window climb together, window - TTL = 4164 (3.1) |
 //! | `gfw_same` | three equal RST+ACK 0.1-0.2 ms apart: same identification, TTL, window, DF set; window - TTL = 1375 (3.1) |
+//! | `gfw_syn` | three RST+ACK to each SYN with sequence number 0; window - TTL = 4164, TTL climbs (3.1, 1.1.1.1:443) |
 //! | `sandvine` | two RST, the second at +12 503; a counter that advances by 4, then by 1 (2.2) |
 //! | `turkmenistan` | RST, identification 30000, TTL 128, DF clear, window 0 (3.5) |
 //! | `henan` | RST+ACK with payload 01..09 00, identification 1, only to the client, only if the trigger's TCP header has exactly 20 bytes (3.1) |
@@ -96,6 +97,15 @@ impl Habit {
                 window: WindowLaw::TtlPlus(4164),
                 towards: Towards::Both,
                 ..Self::plain(&[(RST_ACK, 0), (RST_ACK, 1460), (RST_ACK, 4380)])
+            },
+            ResetStyle::GfwSyn => Self {
+                ttl: TtlLaw::Climbing {
+                    next: 70,
+                    from: 66,
+                    to: 74,
+                },
+                window: WindowLaw::TtlPlus(4164),
+                ..Self::plain(&[(RST_ACK, 0), (RST_ACK, 0), (RST_ACK, 0)])
             },
             ResetStyle::GfwSame => Self {
                 ttl: TtlLaw::ClimbingByBurst {
