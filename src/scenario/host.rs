@@ -492,7 +492,9 @@ impl Kernel {
             if !forward.answered {
                 forward.answered = true;
                 let mut payload = message.payload.clone();
-                payload[..2].copy_from_slice(&forward.id.to_be_bytes());
+                if let Some(id) = payload.first_chunk_mut::<2>() {
+                    *id = forward.id.to_be_bytes();
+                }
                 let later = Later::Udp {
                     src: (forward.local, 53),
                     dst: forward.client,
