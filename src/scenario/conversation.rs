@@ -514,6 +514,7 @@ impl Visit {
 
     fn talk(&mut self, mut talk: Box<Talk>, kernel: &mut Kernel, now: SimTime) -> Option<SimTime> {
         let plan = Rc::clone(&self.plan);
+        let agent = kernel.user_agent();
         let tcp = kernel.tcp(talk.name)?;
         if tcp.state() == State::Closed {
             let unanswered = talk.answered < plan.requests;
@@ -565,7 +566,7 @@ impl Visit {
             talk.ask_at = None;
             talk.asked += 1;
             talk.waiting_since = now;
-            let request = http::request(&self.goal.host, &self.goal.path, plan.upload);
+            let request = http::request(&self.goal.host, &self.goal.path, plan.upload, agent);
             let mut rest = &request[..];
             let mut at = now;
             for size in plan.pieces.iter().copied() {

@@ -320,6 +320,7 @@ impl<'a> Builder<'a> {
                 late_answers: host.late_answers,
                 web: host.web.clone().map(Rc::new),
                 dns,
+                epoch: self.story.start_seconds() + self.options.shift.as_secs(),
                 chance: self.chance.fork(&format!("host {name}")),
             };
             network.add_host(

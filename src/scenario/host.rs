@@ -85,6 +85,7 @@ pub(crate) struct Kernel {
     late_answers: LateAnswers,
     web: Option<Rc<WebStory>>,
     dns: Option<Resolver>,
+    epoch: u64,
     out: Vec<Datagram>,
     wakes: Vec<(SimTime, Wake)>,
 }
@@ -105,6 +106,8 @@ pub(crate) struct HostParts {
     pub(crate) late_answers: LateAnswers,
     pub(crate) web: Option<Rc<WebStory>>,
     pub(crate) dns: Option<Resolver>,
+    /// Seconds since the Unix epoch at which the story begins.
+    pub(crate) epoch: u64,
     pub(crate) chance: Chance,
 }
 
@@ -127,6 +130,7 @@ impl Host {
                 late_answers: parts.late_answers,
                 web: parts.web,
                 dns: parts.dns,
+                epoch: parts.epoch,
                 out: Vec::new(),
                 wakes: Vec::new(),
                 chance,
@@ -313,6 +317,18 @@ impl Kernel {
         self.out.push(datagram);
     }
 
+    /// How a browser on this machine introduces itself.
+    pub(crate) fn user_agent(&self) -> &'static str {
+        match self.os {
+            Os::Linux | Os::Freebsd | Os::Appliance => {
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+            }
+            Os::Windows => "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            Os::WindowsXp => "Mozilla/5.0 (Windows; U; Windows NT 5.1; ru; rv:1.9.0.3) Gecko/2008092417 Firefox/3.0.3",
+            Os::Mac => "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:128.0) Gecko/20100101 Firefox/128.0",
+        }
+    }
+
     fn port(&mut self) -> u16 {
         self.next_port = self.next_port.wrapping_add(1 + self.chance.below(7) as u16).max(32_768);
         self.next_port
@@ -420,7 +436,7 @@ impl Kernel {
             _ => return None,
         };
         let web = self.web.as_ref().filter(|web| web.open.contains(&scheme))?;
-        Some(Owner::Web(WebServer::new(Rc::clone(web), scheme, now)))
+        Some(Owner::Web(WebServer::new(Rc::clone(web), scheme, self.epoch, now)))
     }
 
     /// RFC 9293 section 3.10.7.1: what meets no connection is answered with a RST, unless it is one.
@@ -476,7 +492,9 @@ impl Kernel {
             if !forward.answered {
                 forward.answered = true;
                 let mut payload = message.payload.clone();
-                payload[..2].copy_from_slice(&forward.id.to_be_bytes());
+                if let Some(id) = payload.first_chunk_mut::<2>() {
+                    *id = forward.id.to_be_bytes();
+                }
                 let later = Later::Udp {
                     src: (forward.local, 53),
                     dst: forward.client,
@@ -569,8 +587,13 @@ impl Kernel {
     fn port_unreachable(&mut self, datagram: &Datagram) {
         let v4 = datagram.ip.src.is_ipv4();
         let mut quote = datagram.to_bytes();
-        // Linux quotes as much as fits into 576 bytes, over IPv6 into 1280.
-        quote.truncate(if v4 { 548 } else { 1232 });
+        // Linux quotes as much as fits into 576 bytes, over IPv6 into 1280; Windows the header and eight bytes.
+        let windows = matches!(self.os, Os::Windows | Os::WindowsXp);
+        quote.truncate(match (v4, windows) {
+            (true, true) => 28,
+            (true, false) => 548,
+            (false, _) => 1232,
+        });
         let (kind, code) = if v4 { (3, 3) } else { (1, 4) };
         let id = self.chance.half();
         let mut ip = self.header(datagram.ip.dst, datagram.ip.src, id, false);

@@ -18,12 +18,12 @@ pub(crate) struct Answer {
 }
 
 /// Builds a browser's request.
-pub(crate) fn request(host: &str, path: &str, upload: usize) -> Vec<u8> {
+pub(crate) fn request(host: &str, path: &str, upload: usize, agent: &str) -> Vec<u8> {
     let method = if upload > 0 { "POST" } else { "GET" };
     let mut text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) \
-         Gecko/20100101 Firefox/128.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-         Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: \
+         text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n\
+         Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
     );
     if upload > 0 {
         text.push_str(&format!(
@@ -34,6 +34,32 @@ pub(crate) fn request(host: &str, path: &str, upload: usize) -> Vec<u8> {
     let mut bytes = text.into_bytes();
     bytes.extend(filler(upload));
     bytes
+}
+
+/// An HTTP date (RFC 9110 section 5.6.7) of a number of seconds since the Unix epoch.
+pub(crate) fn date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days, for days from 1970 on.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} GMT",
+        DAYS[(days % 7) as usize],
+        MONTHS[month as usize],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 /// Readable filler of exactly this length.
@@ -180,13 +206,19 @@ mod tests {
 
     #[test]
     fn a_request_is_cut_out_only_when_complete() {
-        let whole = request("news.example", "/a", 10);
+        let whole = request("news.example", "/a", 10, "test");
         let mut buffer = whole[..whole.len() - 1].to_vec();
         assert_eq!(take_request(&mut buffer), None);
         buffer.push(*whole.last().unwrap());
         assert_eq!(take_request(&mut buffer).unwrap().path, "/a");
         assert!(buffer.is_empty());
         assert_eq!(host_of(&whole).as_deref(), Some("news.example"));
+    }
+
+    #[test]
+    fn a_date_is_written_as_http_wants_it() {
+        assert_eq!(date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date(1_709_164_800), "Thu, 29 Feb 2024 00:00:00 GMT");
     }
 
     #[test]

@@ -33,13 +33,13 @@ pub(crate) struct WebServer {
     buffer: Vec<u8>,
     due: VecDeque<(SimTime, Reply)>,
     active: SimTime,
-    sni: String,
     over: bool,
+    epoch: u64,
 }
 
 impl WebServer {
     /// A connection just accepted.
-    pub(crate) fn new(web: Rc<WebStory>, scheme: Scheme, now: SimTime) -> Self {
+    pub(crate) fn new(web: Rc<WebStory>, scheme: Scheme, epoch: u64, now: SimTime) -> Self {
         let tls = (scheme == Scheme::Https).then(|| TlsSide::new(Role::Server));
         Self {
             web,
@@ -47,8 +47,8 @@ impl WebServer {
             buffer: Vec::new(),
             due: VecDeque::new(),
             active: now,
-            sni: String::new(),
             over: false,
+            epoch,
         }
     }
 
@@ -108,7 +108,6 @@ impl WebServer {
                                 site.refuse_sni
                                     .filter(|_| site.names.iter().any(|pattern| matches(pattern, &name)))
                             });
-                            self.sni = name;
                             if let Some(alert) = refused {
                                 self.due
                                     .push_back((now + Duration::from_micros(400), Reply::Alert(alert)));
@@ -127,7 +126,8 @@ impl WebServer {
         while let Some(request) = http::take_request(&mut self.buffer) {
             let think = self.web.think.0;
             let at = now + think + chance.up_to(think / 4);
-            let (bytes, closes) = answer(&self.web, &request);
+            let date = http::date(self.epoch + at.since(SimTime::ZERO).as_secs());
+            let (bytes, closes) = answer(&self.web, &request, &date);
             self.due.push_back((at, Reply::Bytes(bytes)));
             if closes {
                 self.due.push_back((at, Reply::Close));
@@ -137,7 +137,7 @@ impl WebServer {
 }
 
 /// A site's answer, and whether the connection ends with it.
-fn answer(web: &WebStory, request: &http::Request) -> (Vec<u8>, bool) {
+fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool) {
     let host = request.host.split(':').next().unwrap_or_default();
     let plain = SiteStory::default();
     let site = web
@@ -153,7 +153,7 @@ fn answer(web: &WebStory, request: &http::Request) -> (Vec<u8>, bool) {
     };
     let closes = site.connection == Connection::Close || site.framing == BodyFraming::Close;
     let mut head = format!(
-        "HTTP/1.1 {status} {}\r\nServer: {}\r\nDate: Sat, 10 Jan 2026 08:00:00 GMT\r\nContent-Type: text/html; \
+        "HTTP/1.1 {status} {}\r\nServer: {}\r\nDate: {date}\r\nContent-Type: text/html; \
          charset=utf-8\r\n",
         http::reason(status),
         web.server
@@ -270,7 +270,7 @@ impl Resolver {
         zone: Rc<Zone>,
         upstreams: Vec<IpAddr>,
         renumbered: &dyn Fn(IpAddr) -> IpAddr,
-        chance: Chance,
+        mut chance: Chance,
     ) -> Self {
         let mut own = Zone::default();
         for record in &story.record {
@@ -281,7 +281,7 @@ impl Resolver {
             zone,
             own,
             cached: BTreeMap::new(),
-            turn: 0,
+            turn: chance.below(16) as usize,
             delayed: BTreeMap::new(),
             chance,
             upstreams,
@@ -371,7 +371,8 @@ impl Resolver {
             if count > 0 {
                 let give = entry.give.unwrap_or(count).min(count);
                 if entry.order == RecordOrder::Rotate {
-                    addresses.rotate_left(self.turn * give % count);
+                    let step = if give == count { 1 } else { give };
+                    addresses.rotate_left(self.turn * step % count);
                     self.turn += 1;
                 }
                 addresses.truncate(give);

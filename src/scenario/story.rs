@@ -27,7 +27,7 @@
 //! sees = "both"                       # or "outward" (leaving `at`), "inward" (coming in to `at`)
 //! mirror = "once"                     # or "twice": each packet before and after routing, the copy's TTL one lower
 //! loss = 0.0                          # frames the tap itself misses
-//! snaplen = 262144
+//! snaplen = 262144                    # of the first tap, and the same for all
 //! vlan = 120                          # optional 802.1Q tag
 //! framing = "ethernet"                # or "raw" (bare IP); of the first tap, and the same for all
 //!
@@ -950,6 +950,11 @@ fn line_of(text: &str, offset: usize) -> usize {
         + 1
 }
 
+const LARGEST_BODY: usize = 16 << 20;
+/// A record holds 16 384 bytes (RFC 8446 section 5.1), some of them overhead.
+const LARGEST_CERTIFICATE: usize = 16_000;
+const MOST_REPETITIONS: u32 = 100_000;
+
 struct Check<'a> {
     story: &'a Story,
     text: &'a str,
@@ -959,6 +964,7 @@ impl Check<'_> {
     fn all(&self) -> Result<(), StoryError> {
         self.network()?;
         self.hosts()?;
+        self.sizes()?;
         self.equipment()?;
         self.conversations()
     }
@@ -1092,6 +1098,39 @@ impl Check<'_> {
                     let problem = format!("`{}` answers no DNS", resolver.get_ref());
                     return Err(self.error(resolver, problem, "give it a [host.dns] table"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sizes a story may not exceed, so that a slip of the pen does not fill the memory.
+    fn sizes(&self) -> Result<(), StoryError> {
+        for host in &self.story.host {
+            let Some(web) = &host.web else { continue };
+            let bodies = web.site.iter().filter_map(|site| site.body).chain([web.body]);
+            if bodies.max().is_some_and(|body| body > LARGEST_BODY) {
+                return Err(self.error(&host.name, "a body beyond 16 MiB".into(), "make `body` smaller"));
+            }
+            if web.certificate > LARGEST_CERTIFICATE {
+                let problem = "a certificate message that fits no TLS record".into();
+                return Err(self.error(&host.name, problem, "keep `certificate` at 16000 bytes or below"));
+            }
+        }
+        for conversation in &self.story.conversation {
+            if conversation.repeat > MOST_REPETITIONS {
+                let problem = format!("{} repetitions", conversation.repeat);
+                return Err(self.error(&conversation.client, problem, "keep `repeat` at 100000 or below"));
+            }
+            if conversation
+                .visit
+                .as_ref()
+                .is_some_and(|visit| visit.upload > LARGEST_BODY)
+            {
+                return Err(self.error(
+                    &conversation.client,
+                    "an upload beyond 16 MiB".into(),
+                    "make `upload` smaller",
+                ));
             }
         }
         Ok(())
@@ -1232,6 +1271,14 @@ addresses = ["10.0.0.1"]
             format!("{SMALL}\n[[equipment]]\nname = \"x\"\nat = \"core\"\nposition = \"on_path\"\n[equipment.drop]\n");
         let error = Story::parse(&text).unwrap_err();
         assert!(error.advice.contains("in_path"), "{error}");
+    }
+
+    #[test]
+    fn sizes_beyond_reason_are_refused() {
+        let text = format!("{SMALL}[host.web]\nbody = 99999999999\n");
+        assert!(Story::parse(&text).unwrap_err().problem.contains("16 MiB"));
+        let text = format!("{SMALL}[host.web]\ncertificate = 20000\n");
+        assert_eq!(Story::parse(&text).unwrap_err().line, 9);
     }
 
     #[test]

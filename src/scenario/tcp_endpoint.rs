@@ -661,6 +661,10 @@ impl TcpEndpoint {
             if len == 0 && !with_fin {
                 return;
             }
+            // Kernels count the congestion window in whole segments: no small one just to fill it.
+            if !last && len < self.segment_size() as usize && sent > 0 {
+                return;
+            }
             let mut flags = flag::ACK;
             if last && len > 0 {
                 flags |= flag::PSH;

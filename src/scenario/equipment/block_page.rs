@@ -23,6 +23,8 @@ use crate::scenario::story::{Manner, PageStory, PageStyle};
 
 const FIN_ACK: u8 = flag::FIN | flag::ACK;
 
+/// Length of the Iranian page (wire-facts 3.2: 402 to 405 bytes).
+const IRAN_PAGE_LEN: usize = 403;
 /// DSCP 10 in the type-of-service octet.
 const DSCP_10: u8 = 10 << 2;
 
@@ -90,15 +92,18 @@ impl BlockPage {
                 .into_bytes()
             }
             PageStyle::Iran => {
-                let url = "http://10.10.34.36/?type=Invalid Site&policy=MainPolicy ";
-                let body = format!(
-                    "<html><head><meta http-equiv=\"Content-Type\" content=\"text/html; charset=windows-1256\"><title>\
-                     M{}-{}\n</title></head><body><iframe src=\"{url}\" style=\"width: 100%; height: 100%\" \
-                     scrolling=\"no\" marginwidth=\"0\" marginheight=\"0\" frameborder=\"0\" vspace=\"0\" \
-                     hspace=\"0\"></iframe></body></html>\r\n\r\n",
-                    2, 6
-                );
-                format!("HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n{body}").into_bytes()
+                let mut page =
+                    "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n<html><head><meta http-equiv=\"Content-Type\" \
+                                content=\"text/html; charset=windows-1256\"><title>M2-6\n</title></head><body><iframe \
+                                src=\"http://10.10.34.36/?type=Invalid Site&policy=MainPolicy \" style=\"width: 100%; \
+                                height: 100%\" scrolling=\"no\" marginwidth=\"0\" marginheight=\"0\" frameborder=\"0\" \
+                                vspace=\"0\" hspace=\"0\"></iframe></body></html>\r\n\r\n"
+                        .to_owned();
+                // The segments seen held 402 to 405 bytes.
+                while page.len() < IRAN_PAGE_LEN {
+                    page.push(' ');
+                }
+                page.into_bytes()
             }
             PageStyle::PacketLogic => {
                 let location = self.story.location.as_deref().unwrap_or("http://warning.example/");
@@ -129,7 +134,7 @@ impl BlockPage {
             PageStyle::Airtel => (FIN_ACK | flag::PSH, 242, 8192, 0, 64),
             PageStyle::Iran => (FIN_ACK | flag::PSH, self.chance.half(), 8192, 0, 64),
             PageStyle::PacketLogic => (FIN_ACK, 0x3412, 8192, 0, 64),
-            PageStyle::SurfSafely => (FIN_ACK, self.chance.half(), 16_384, DSCP_10, 90),
+            PageStyle::SurfSafely => (FIN_ACK, self.chance.half(), 16_384, DSCP_10, 85),
         };
         let ttl = self.story.ttl.unwrap_or(ttl);
         let end = segment.seq.wrapping_add(segment.payload.len() as u32);
@@ -159,7 +164,7 @@ impl BlockPage {
                     packet.id,
                 );
             }
-            // The page came with TTL 83, the reset with 47 (wire-facts 3.7): 36 apart.
+            // The page arrived with TTL 83, the reset with 47 (wire-facts 3.7): 36 apart, here seen two hops away.
             PageStyle::SurfSafely => {
                 let reset = build(
                     ttl.saturating_sub(36),

@@ -37,7 +37,8 @@ impl TtlLaw {
         match self {
             Self::Fixed(ttl) => *ttl,
             Self::Mirror => trigger.ip.ttl,
-            Self::AsSender => sender.unwrap_or(64),
+            // One less than on arrival: genuine packets lose it at this router, forged ones start behind it.
+            Self::AsSender => sender.unwrap_or(65).saturating_sub(1),
             Self::Random => 40 + chance.below(211) as u8,
             Self::Climbing { next, from, to } => {
                 let ttl = *next;

@@ -28,6 +28,8 @@ use crate::scenario::story::{Manner, ResetStory, ResetStyle, Towards};
 
 /// The Henan firewall's payload (wire-facts 3.1).
 const HENAN_PAYLOAD: [u8; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0];
+/// The constants of window - TTL were read off captures; a packet that has come two hops has a TTL two lower.
+const HOPS_TO_THE_TAP: u16 = 2;
 const RST: u8 = flag::RST;
 const RST_ACK: u8 = flag::RST | flag::ACK;
 
@@ -94,7 +96,7 @@ impl Habit {
                     from: 60,
                     to: 110,
                 },
-                window: WindowLaw::TtlPlus(4164),
+                window: WindowLaw::TtlPlus(4164 - HOPS_TO_THE_TAP),
                 towards: Towards::Both,
                 ..Self::plain(&[(RST_ACK, 0), (RST_ACK, 1460), (RST_ACK, 4380)])
             },
@@ -104,7 +106,7 @@ impl Habit {
                     from: 66,
                     to: 74,
                 },
-                window: WindowLaw::TtlPlus(4164),
+                window: WindowLaw::TtlPlus(4164 - HOPS_TO_THE_TAP),
                 ..Self::plain(&[(RST_ACK, 0), (RST_ACK, 0), (RST_ACK, 0)])
             },
             ResetStyle::GfwSame => Self {
@@ -115,7 +117,7 @@ impl Habit {
                     step: 9,
                 },
                 ip_id: IpIdLaw::RandomByBurst(0),
-                window: WindowLaw::TtlPlus(1375),
+                window: WindowLaw::TtlPlus(1375 - HOPS_TO_THE_TAP),
                 df: true,
                 ..Self::plain(&[(RST_ACK, 0), (RST_ACK, 0), (RST_ACK, 0)])
             },
