@@ -5,9 +5,12 @@
 //! beside the flow, and files a finding when the flow is concluded or its suspicion is due. It never sees a thread, a
 //! file or a clock. Facts about known boxes and pages lie in [`packs`], apart from the code.
 
+pub mod block_page;
 pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;
 pub mod packs;
+pub mod payload_injection;
+pub mod provenance;
 pub mod rst_injection;
 pub mod signature;

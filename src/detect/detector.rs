@@ -41,7 +41,7 @@ pub struct Sighting<'a> {
 pub const HELD_OPEN: Duration = Duration::from_millis(2_500);
 
 /// Whether a detector wants to be asked again soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attention {
     /// Nothing out of the ordinary.
     Idle,

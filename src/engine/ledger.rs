@@ -1,11 +1,14 @@
 //! Puts what all workers found in capture order, adds what only the whole capture can tell, and judges.
 
+use std::collections::HashSet;
+
 use super::baselines::Baselines;
 use super::worker::Report;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Party, Stage};
 use crate::finding::summary::Coverage;
 use crate::finding::verdict::Judgement;
+use crate::packet::frame::FrameNumber;
 
 /// The most findings held until the end of the capture.
 const MOST_FINDINGS: usize = 1 << 20;
@@ -43,6 +46,7 @@ impl Ledger {
             compare_with_host(finding, baselines);
             heaviest_first(&mut finding.evidence);
         }
+        leave_out_the_same_told_twice(&mut findings);
         let judged = findings
             .into_iter()
             .map(|finding| {
@@ -53,6 +57,18 @@ impl Ledger {
             .collect();
         (judged, coverage)
     }
+}
+
+/// A forged page is forged data too; it is told once, as what it is. Findings are in capture order.
+fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
+    let pages: HashSet<FrameNumber> = findings
+        .iter()
+        .filter(|finding| finding.kind == Kind::BlockPage && finding.verdict().is_some())
+        .flat_map(|finding| finding.forged.iter().copied())
+        .collect();
+    findings.retain(|finding| {
+        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| pages.contains(frame))
+    });
 }
 
 /// A reset that answers a SYN has nothing in its own flow to compare its TTL with; the host's other flows do.

@@ -141,10 +141,12 @@ impl Shard {
             }
         }
         let sender = flow.party(end);
-        let conflict = flow
-            .side(sender)
+        let side = flow.side(sender);
+        // A keep-alive repeats the last byte with whatever comes to hand (RFC 1122 section 4.2.3.6).
+        let keeps_alive = segment.payload_len == 1 && side.end == Some(segment.end());
+        let conflict = side
             .head
-            .filter(|_| !segment.payload.is_empty())
+            .filter(|_| !segment.payload.is_empty() && !keeps_alive)
             .and_then(|head| self.heads.conflict(head, segment));
         let sighting = Sighting {
             packet,

@@ -138,6 +138,13 @@ pub enum Observation {
         /// The shortest round trip seen.
         floor: Duration,
     },
+    /// An answer in less than half the time the handshake took.
+    FasterThanHandshake {
+        /// Time from the question to the answer.
+        after: Duration,
+        /// The handshake's round trip as seen from the tap.
+        round_trip: Duration,
+    },
     /// Several resets at once, nothing between them that each could answer.
     Burst {
         /// How many.
@@ -183,6 +190,8 @@ pub enum Observation {
     ForeignRedirect,
     /// The HTTP answer lacks what servers send (Date and Server) and closes the connection.
     BareAnswer,
+    /// An HTTP request was answered with a page that has no status line.
+    NoStatusLine,
     /// The answer is complete in one packet that also closes the stream.
     FinWithAnswer,
     /// The site itself says it is blocked for legal reasons (status 451).
@@ -418,6 +427,7 @@ impl Observation {
                 0.002,
                 "no false positive in 100 000 queries: Hold-On, Duan et al. 2012",
             ),
+            Self::FasterThanHandshake { .. } => row("faster_than_handshake", Timing, 0.40, 0.03, JUDGED),
             Self::Burst { .. } => row("burst", Timing, 0.60, 0.05, JUDGED),
             Self::IdleBefore { .. } => row("idle_before", Timing, 0.02, 0.40, JUDGED),
 
@@ -448,6 +458,7 @@ impl Observation {
             ),
             Self::ForeignRedirect => row("foreign_redirect", Content, 0.50, 0.10, JUDGED),
             Self::BareAnswer => row("bare_answer", Content, 0.60, 0.03, JUDGED),
+            Self::NoStatusLine => row("no_status_line", Content, 0.10, 0.001, JUDGED),
             Self::FinWithAnswer => row("fin_with_answer", Content, 0.60, 0.05, JUDGED),
             Self::LegalNotice => row(
                 "legal_notice",
@@ -633,6 +644,14 @@ impl fmt::Display for Observation {
                     readable(*floor)
                 )
             }
+            Self::FasterThanHandshake { after, round_trip } => {
+                write!(
+                    f,
+                    "answered after {}, less than half the {} the handshake took",
+                    readable(*after),
+                    readable(*round_trip)
+                )
+            }
             Self::Burst { count, within } => {
                 write!(
                     f,
@@ -673,6 +692,7 @@ impl fmt::Display for Observation {
             Self::AcknowledgedBlocking => f.write_str("the answer itself says that the name is blocked"),
             Self::ForeignRedirect => f.write_str("the answer redirects to another site"),
             Self::BareAnswer => f.write_str("the answer has neither Date nor Server, and closes the connection"),
+            Self::NoStatusLine => f.write_str("a page without a status line answers an HTTP request"),
             Self::FinWithAnswer => f.write_str("the answer is complete in one packet that also closes the stream"),
             Self::LegalNotice => f.write_str("status 451: the site itself may be saying so"),
             Self::KnownDevice(device) => write!(f, "exact marks of a known device: {}", device.name),

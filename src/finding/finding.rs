@@ -4,6 +4,7 @@ use super::evidence::Evidence;
 use super::verdict::{Judgement, Prior, Verdict, judge};
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
+use crate::packet::path_marks::PathMarks;
 use crate::time::Timestamp;
 
 /// How the blocking was done. `key` is the name in records and on the command line.
@@ -226,6 +227,22 @@ pub struct Injector {
     pub mirrors_ttl: bool,
     /// The device family, if an exact fingerprint matched, and who published it.
     pub device: Option<Device>,
+}
+
+impl Injector {
+    /// A box known by one packet; its distance is told only where `ttl_is_its_own`, not its claimed sender's, and where
+    /// it makes a way packets take: no more than 40 hops (traceroute's 30 and some).
+    #[must_use]
+    pub fn from_marks(marks: &PathMarks, ttl_is_its_own: bool) -> Self {
+        let ttl_is_its_own = ttl_is_its_own && marks.hops() <= 40;
+        Self {
+            arrival_ttl: Some(marks.ttl),
+            hops_from_tap: ttl_is_its_own.then(|| (marks.hops(), marks.hops())),
+            initial_ttl: ttl_is_its_own.then(|| marks.initial_ttl()),
+            mirrors_ttl: false,
+            device: None,
+        }
+    }
 }
 
 /// A known device family.

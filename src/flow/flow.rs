@@ -264,7 +264,8 @@ impl Flow {
         }
         let first = self.requests == 0;
         // Later requests of a kept connection are told by their first line alone.
-        if !first && !(self.application == Application::Http && looks_like_request(segment.payload)) {
+        let asks_again = self.application == Application::Http && looks_like_request(segment.payload);
+        if !first && !asks_again {
             return;
         }
         if first && self.readings >= MOST_READINGS {
@@ -309,7 +310,7 @@ impl Flow {
         side.data_packets = side.data_packets.saturating_add(1);
         side.bytes = side.bytes.saturating_add(u64::from(datagram.payload_len));
         side.last_at = Some(packet.frame.at);
-        side.profile.learn(&packet.marks, false);
+        side.profile.learn(&packet.marks, packet.frame.number, false);
     }
 
     /// Gives the flow's heads back.

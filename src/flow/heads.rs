@@ -148,6 +148,16 @@ impl Heads {
         self.get(id).map_or(&[], |head| &head.bytes[..head.whole])
     }
 
+    /// The bytes from sequence number `from` up to the first gap; none if it lies outside what is kept.
+    #[must_use]
+    pub fn whole_from(&self, id: HeadId, from: SequenceNumber) -> &[u8] {
+        let Some(head) = self.get(id) else { return &[] };
+        usize::try_from(from.ahead_of(head.first))
+            .ok()
+            .and_then(|at| head.bytes[..head.whole].get(at..))
+            .unwrap_or(&[])
+    }
+
     /// The pieces so far, in the order they came.
     #[must_use]
     pub fn pieces(&self, id: HeadId) -> &[Piece] {

@@ -1,5 +1,6 @@
 //! What the packets of one sender usually look like on arrival.
 
+use crate::packet::frame::FrameNumber;
 use crate::packet::path_marks::PathMarks;
 
 /// How many different TTLs of one sender are told apart.
@@ -22,10 +23,18 @@ pub enum IpIdLaw {
 /// all they send skip hundreds; random ids fall within it by chance in 3 % of steps.
 const COUNTER_STEP: u16 = 2000;
 
+/// One TTL a sender's packets arrived with.
+#[derive(Clone, Copy, Debug, Default)]
+struct TtlCount {
+    ttl: u8,
+    count: u16,
+    first: FrameNumber,
+}
+
 /// The marks of one sender's packets in one flow, resets left out (they come from other boxes too often).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathProfile {
-    ttls: [(u8, u16); TTLS],
+    ttls: [TtlCount; TTLS],
     opening: Option<PathMarks>,
     last: Option<PathMarks>,
     near_steps: u16,
@@ -37,12 +46,12 @@ pub struct PathProfile {
 }
 
 impl PathProfile {
-    /// Learns one packet. `opening` tells that it is the SYN or SYN-ACK that anchors the profile.
-    pub fn learn(&mut self, marks: &PathMarks, opening: bool) {
+    /// Learns the packet of `frame`. `opening` tells that it is the SYN or SYN-ACK that anchors the profile.
+    pub fn learn(&mut self, marks: &PathMarks, frame: FrameNumber, opening: bool) {
         if opening && self.opening.is_none() {
             self.opening = Some(*marks);
         }
-        self.count_ttl(marks.ttl);
+        self.count_ttl(marks.ttl, frame);
         if marks.dont_fragment {
             self.dont_fragment = self.dont_fragment.saturating_add(1);
         } else {
@@ -71,18 +80,22 @@ impl PathProfile {
         self.last = Some(*marks);
     }
 
-    fn count_ttl(&mut self, ttl: u8) {
+    fn count_ttl(&mut self, ttl: u8, frame: FrameNumber) {
         let place = self
             .ttls
             .iter()
-            .position(|(seen, count)| *count == 0 || *seen == ttl)
+            .position(|seen| seen.count == 0 || seen.ttl == ttl)
             .unwrap_or(TTLS - 1);
-        let (seen, count) = &mut self.ttls[place];
-        if *count == 0 {
-            *seen = ttl;
+        let seen = &mut self.ttls[place];
+        if seen.count == 0 {
+            *seen = TtlCount {
+                ttl,
+                count: 0,
+                first: frame,
+            };
         }
-        if *seen == ttl {
-            *count = count.saturating_add(1);
+        if seen.ttl == ttl {
+            seen.count = seen.count.saturating_add(1);
         }
     }
 
@@ -101,16 +114,23 @@ impl PathProfile {
     /// How many packets were learnt (saturating at 65 535 a TTL).
     #[must_use]
     pub fn packets(&self) -> u32 {
-        self.ttls.iter().map(|(_, count)| u32::from(*count)).sum()
+        self.ttls.iter().map(|seen| u32::from(seen.count)).sum()
     }
 
     /// How many packets arrived with `ttl`.
     #[must_use]
     pub fn count_of(&self, ttl: u8) -> u16 {
-        self.ttls
-            .iter()
-            .find(|(seen, count)| *count > 0 && *seen == ttl)
-            .map_or(0, |(_, count)| *count)
+        self.seen(ttl).map_or(0, |seen| seen.count)
+    }
+
+    /// The first packet that arrived with `ttl`.
+    #[must_use]
+    pub fn first_with(&self, ttl: u8) -> Option<FrameNumber> {
+        self.seen(ttl).map(|seen| seen.first)
+    }
+
+    fn seen(&self, ttl: u8) -> Option<&TtlCount> {
+        self.ttls.iter().find(|seen| seen.count > 0 && seen.ttl == ttl)
     }
 
     /// The TTL most packets arrived with; the opening packet's on a tie.
@@ -125,13 +145,13 @@ impl PathProfile {
         let opening = self.opening.map(|marks| marks.ttl);
         self.ttls
             .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(ttl, count)| {
-                let left_out = apart.iter().filter(|other| *other == ttl).count();
+            .filter(|seen| seen.count > 0)
+            .map(|seen| {
+                let left_out = apart.iter().filter(|other| **other == seen.ttl).count();
                 (
-                    usize::from(*count).saturating_sub(left_out),
-                    Some(*ttl) == opening,
-                    *ttl,
+                    usize::from(seen.count).saturating_sub(left_out),
+                    Some(seen.ttl) == opening,
+                    seen.ttl,
                 )
             })
             .filter(|(count, ..)| *count > 0)
@@ -139,15 +159,15 @@ impl PathProfile {
             .map(|(.., ttl)| ttl)
     }
 
-    /// Whether every packet so far arrived with don't-fragment as `set`, and there were at least two.
+    /// Whether at most `suspects` packets arrived with don't-fragment as `set`, and at least two the other way.
     #[must_use]
-    pub const fn dont_fragment_is_always(&self, set: bool) -> bool {
+    pub const fn only_exception(&self, set: bool, suspects: usize) -> bool {
         let (same, other) = if set {
             (self.dont_fragment, self.may_fragment)
         } else {
             (self.may_fragment, self.dont_fragment)
         };
-        same >= 2 && other == 0
+        same as usize <= suspects && other >= 2
     }
 
     /// How the sender numbers its packets.
@@ -191,10 +211,10 @@ mod tests {
     #[test]
     fn the_usual_ttl_is_that_of_the_others() {
         let mut profile = PathProfile::default();
-        profile.learn(&marks(47, 0), true);
-        profile.learn(&marks(83, 9), false);
+        profile.learn(&marks(47, 0), FrameNumber::new(0, 1), true);
+        profile.learn(&marks(83, 9), FrameNumber::new(0, 9), false);
         assert_eq!(profile.usual_ttl(), Some(47), "a tie goes to the opening packet");
-        profile.learn(&marks(83, 10), false);
+        profile.learn(&marks(83, 10), FrameNumber::new(0, 10), false);
         assert_eq!(profile.usual_ttl(), Some(83));
         assert_eq!(profile.usual_ttl_without(&[83, 83]), Some(47));
         assert_eq!(profile.usual_ttl_without(&[83, 83, 47]), None);
@@ -204,7 +224,8 @@ mod tests {
     fn the_law_of_ip_ids_is_learnt() {
         let learn = |ids: &[u16]| {
             let mut profile = PathProfile::default();
-            ids.iter().for_each(|id| profile.learn(&marks(64, *id), false));
+            ids.iter()
+                .for_each(|id| profile.learn(&marks(64, *id), FrameNumber::new(0, 1), false));
             profile
         };
         assert_eq!(learn(&[0, 0, 0]).ip_id_law(), IpIdLaw::Zero);

@@ -27,6 +27,8 @@ pub struct Note {
     pub flags: TcpFlags,
     /// Its window field.
     pub window: u16,
+    /// Whether it carries a timestamp option.
+    pub stamped: bool,
     /// Its path marks.
     pub marks: PathMarks,
 }
@@ -34,7 +36,7 @@ pub struct Note {
 impl Note {
     /// The note of `segment`, carried by `packet`.
     #[must_use]
-    pub const fn of(packet: &Packet<'_>, segment: &Segment<'_>) -> Self {
+    pub fn of(packet: &Packet<'_>, segment: &Segment<'_>) -> Self {
         Self {
             frame: packet.frame.number,
             at: packet.frame.at,
@@ -43,6 +45,7 @@ impl Note {
             ack: segment.ack,
             flags: segment.flags,
             window: segment.window,
+            stamped: segment.timestamp().is_some(),
             marks: packet.marks,
         }
     }
@@ -98,6 +101,8 @@ pub struct Side {
     pub timestamps: bool,
     /// What its packets, resets left out, look like on arrival.
     pub profile: PathProfile,
+    /// Of its packets, resets left out, those that carried a timestamp option.
+    pub stamped: u32,
     /// Its first bytes.
     pub head: Option<HeadId>,
     notes: [Option<Note>; NOTES],
@@ -127,7 +132,7 @@ impl Side {
         if note.flags.syn() {
             self.opening.get_or_insert(*note);
             self.last_opening = Some(*note);
-            self.timestamps = segment.timestamp().is_some();
+            self.timestamps = note.stamped;
         }
         if note.flags.fin() {
             self.fin.get_or_insert(*note);
@@ -138,7 +143,8 @@ impl Side {
         if note.flags.ack() && self.acked.is_none_or(|acked| note.ack.is_after(acked)) {
             self.acked = Some(note.ack);
         }
-        self.profile.learn(&note.marks, note.flags.syn());
+        self.stamped = self.stamped.saturating_add(u32::from(note.stamped));
+        self.profile.learn(&note.marks, note.frame, note.flags.syn());
         self.notes[usize::from(self.next_note)] = Some(*note);
         self.next_note = (self.next_note + 1) % NOTES as u8;
     }

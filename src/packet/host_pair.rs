@@ -47,10 +47,11 @@ fn pair_of(ip: &[u8], depth: u8) -> Option<HostPair> {
         58 => matches!(ip.get(payload), Some(0..128)),
         _ => false,
     };
-    if quotes && depth == 0 {
-        if let Some(pair) = ip.get(payload + 8..).and_then(|quoted| pair_of(quoted, depth + 1)) {
-            return Some(pair);
-        }
+    if quotes
+        && depth == 0
+        && let Some(pair) = ip.get(payload + 8..).and_then(|quoted| pair_of(quoted, depth + 1))
+    {
+        return Some(pair);
     }
     Some(HostPair(mix(mix(a.min(b), 0x9e37_79b9_7f4a_7c15), a.max(b))))
 }

@@ -514,30 +514,35 @@ impl<'a> Record<'a> {
     }
 
     /// The data, read by the record's type.
+    ///
+    /// Outside the Internet's class data may take other forms: dynamic updates, for one, name what to delete by records
+    /// without data (RFC 2136 2.5). What does not fit there is [`RecordData::Other`], not a fault.
     #[must_use]
     pub fn data(&self) -> RecordData<'a> {
-        match self.kind {
-            RecordType::A => self
-                .rdata
-                .try_into()
-                .map_or(RecordData::Unreadable, |octets: [u8; 4]| RecordData::A(octets.into())),
-            RecordType::AAAA => self
-                .rdata
-                .try_into()
-                .map_or(RecordData::Unreadable, |octets: [u8; 16]| {
-                    RecordData::Aaaa(octets.into())
-                }),
-            RecordType::CNAME => match Name::read(&self.bytes[..self.end], self.rdata_at) {
-                Ok((name, _)) => RecordData::Cname(name),
-                Err(_) => RecordData::Unreadable,
-            },
-            RecordType::OPT => RecordData::Opt(Opt {
+        let read = match self.kind {
+            RecordType::A => <[u8; 4]>::try_from(self.rdata)
+                .ok()
+                .map(|octets| RecordData::A(octets.into())),
+            RecordType::AAAA => <[u8; 16]>::try_from(self.rdata)
+                .ok()
+                .map(|octets| RecordData::Aaaa(octets.into())),
+            RecordType::CNAME => Name::read(&self.bytes[..self.end], self.rdata_at)
+                .ok()
+                .map(|(name, _)| RecordData::Cname(name)),
+            RecordType::OPT => Some(RecordData::Opt(Opt {
                 class: self.class,
                 ttl: self.ttl,
                 options: self.rdata,
-            }),
-            _ => RecordData::Other(self.rdata),
-        }
+            })),
+            _ => Some(RecordData::Other(self.rdata)),
+        };
+        // The class's uppermost bit has another use in multicast DNS (RFC 6762 10.2).
+        let elsewhere = self.class & 0x7fff != 1;
+        read.unwrap_or(if elsewhere {
+            RecordData::Other(self.rdata)
+        } else {
+            RecordData::Unreadable
+        })
     }
 
     /// Whether the record's name is nothing but a pointer to the question's, `c0 0c`.
@@ -940,6 +945,12 @@ mod tests {
             faults(&message(0x8180, [1, 1, 0, 0], &[QUESTION, odd])),
             [Malformed::RecordData(RecordType::A)]
         );
+    }
+
+    #[test]
+    fn an_update_deletes_by_records_without_data() {
+        let delete = b"\xc0\x0c\x00\x01\x00\xff\x00\x00\x00\x00\x00\x00";
+        assert_eq!(faults(&message(0x2800, [1, 0, 1, 0], &[QUESTION, delete])), []);
     }
 
     #[test]

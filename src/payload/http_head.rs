@@ -5,7 +5,7 @@
 //! and filtering boxes do. Of a request the interesting thing is the host it names, of a response where it sends the
 //! client and who says to have sent it.
 
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
 pub use httparse::Header;
 
@@ -44,8 +44,6 @@ pub enum Extent {
     },
     /// It is cut somewhere in its headers.
     Cut,
-    /// A line that cannot be understood ends what could be read.
-    Damaged,
 }
 
 impl Extent {
@@ -54,7 +52,7 @@ impl Extent {
     pub const fn body_at(self) -> Option<usize> {
         match self {
             Self::Whole { body_at } => Some(body_at),
-            Self::Cut | Self::Damaged => None,
+            Self::Cut => None,
         }
     }
 }
@@ -127,12 +125,15 @@ impl<'a> RequestHead<'a> {
         // `version` is the first line's last part: with it the line is whole.
         let (method, target, version) = (request.method, request.path, request.version);
         match (method, target, version) {
-            (Some(method), Some(target), Some(_)) => HttpRead::Head(Self {
-                method,
-                target: target.as_bytes(),
-                headers: Headers::new(slots),
-                extent: extent(bytes, result),
-            }),
+            (Some(method), Some(target), Some(_)) => {
+                let (headers, extent) = headers(bytes, slots, result);
+                HttpRead::Head(Self {
+                    method,
+                    target: target.as_bytes(),
+                    headers,
+                    extent,
+                })
+            }
             _ if matches!(result, Ok(httparse::Status::Partial)) => HttpRead::Incomplete,
             _ => Self::read_leniently(bytes),
         }
@@ -216,13 +217,16 @@ impl<'a> ResponseHead<'a> {
         let result = config.parse_response(&mut response, bytes);
         // `reason` is set, if only to nothing, when the first line is whole.
         match (response.version, response.code, response.reason) {
-            (Some(minor_version), Some(status), Some(reason)) => HttpRead::Head(Self {
-                minor_version,
-                status,
-                reason,
-                headers: Headers::new(slots),
-                extent: extent(bytes, result),
-            }),
+            (Some(minor_version), Some(status), Some(reason)) => {
+                let (headers, extent) = headers(bytes, slots, result);
+                HttpRead::Head(Self {
+                    minor_version,
+                    status,
+                    reason,
+                    headers,
+                    extent,
+                })
+            }
             _ if matches!(result, Ok(httparse::Status::Partial)) => HttpRead::Incomplete,
             _ => Self::read_leniently(bytes),
         }
@@ -378,8 +382,8 @@ pub enum ContentCoding {
 #[inline]
 #[must_use]
 pub fn looks_like_request(bytes: &[u8]) -> bool {
-    // RFC 9110 9.3, RFC 5789 and WebDAV's most used, RFC 4918.
-    const METHODS: [&[u8]; 11] = [
+    // RFC 9110 9.3, RFC 5789, WebDAV's of RFC 4918, RFC 3253's most used, and Microsoft's RPC over HTTP.
+    const METHODS: [&[u8]; 19] = [
         b"GET ",
         b"POST ",
         b"HEAD ",
@@ -390,7 +394,15 @@ pub fn looks_like_request(bytes: &[u8]) -> bool {
         b"PATCH ",
         b"TRACE ",
         b"PROPFIND ",
+        b"PROPPATCH ",
+        b"MKCOL ",
+        b"COPY ",
+        b"MOVE ",
+        b"LOCK ",
+        b"UNLOCK ",
         b"REPORT ",
+        b"RPC_IN_DATA ",
+        b"RPC_OUT_DATA ",
     ];
     let bytes = skip_empty_lines(bytes);
     bytes.first().is_some_and(u8::is_ascii_uppercase)
@@ -455,25 +467,53 @@ fn skip_empty_lines(bytes: &[u8]) -> &[u8] {
     &bytes[empty..]
 }
 
-fn extent(bytes: &[u8], result: httparse::Result<usize>) -> Extent {
-    match result {
-        Ok(httparse::Status::Complete(body_at)) => Extent::Whole { body_at },
-        Ok(httparse::Status::Partial) => Extent::Cut,
-        Err(httparse::Error::TooManyHeaders) => match memmem::find(bytes, b"\r\n\r\n") {
-            Some(end) => Extent::Whole { body_at: end + 4 },
-            None => Extent::Cut,
-        },
-        Err(_) => Extent::Damaged,
-    }
-}
-
+/// Reads headers the way a tolerant server does: a line that makes no sense is passed over, whatever it holds.
 fn read_headers(bytes: &[u8], at: usize) -> (Headers<'_>, Extent) {
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let result = httparse::parse_headers(&bytes[at..], &mut slots).map(|status| match status {
-        httparse::Status::Complete((length, _)) => httparse::Status::Complete(at + length),
-        httparse::Status::Partial => httparse::Status::Partial,
-    });
-    (Headers::new(slots), extent(bytes, result))
+    let mut free = slots.iter_mut();
+    let mut at = at;
+    let extent = loop {
+        let Some(length) = memchr(b'\n', &bytes[at..]) else {
+            break Extent::Cut;
+        };
+        let line = bytes[at..at + length].trim_ascii_end();
+        at += length + 1;
+        if line.is_empty() {
+            break Extent::Whole { body_at: at };
+        }
+        let Some(colon) = memchr(b':', line) else { continue };
+        let Ok(name) = std::str::from_utf8(line[..colon].trim_ascii()) else {
+            continue;
+        };
+        if !name.is_empty()
+            && let Some(slot) = free.next()
+        {
+            *slot = Header {
+                name,
+                value: line[colon + 1..].trim_ascii(),
+            };
+        }
+    };
+    (Headers::new(slots), extent)
+}
+
+/// The headers that `httparse` has read, or, where it met what it cannot pass over, those that a tolerant server reads.
+fn headers<'a>(
+    bytes: &'a [u8],
+    slots: [Header<'a>; MAX_HEADERS],
+    result: httparse::Result<usize>,
+) -> (Headers<'a>, Extent) {
+    match result {
+        Ok(httparse::Status::Complete(body_at)) => (Headers::new(slots), Extent::Whole { body_at }),
+        Ok(httparse::Status::Partial) => (Headers::new(slots), Extent::Cut),
+        Err(_) => {
+            let empty = bytes.len() - skip_empty_lines(bytes).len();
+            match memchr(b'\n', &bytes[empty..]) {
+                Some(line_end) => read_headers(bytes, empty + line_end + 1),
+                None => (Headers::new(slots), Extent::Cut),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ pub(crate) fn reset() -> Finding {
             Evidence::at(Observation::CaptureLoss, &[]),
         ],
         injector: Some(Injector {
+            arrival_ttl: None,
             hops_from_tap: Some((3, 3)),
             initial_ttl: Some(64),
             mirrors_ttl: false,
@@ -122,8 +123,17 @@ pub(crate) fn dns() -> Finding {
         genuine: vec![late],
         dropped: Vec::new(),
         prior: Prior::Abnormal,
-        evidence: vec![Evidence::at(Observation::DifferingAnswers, &[frame(3), late])],
+        evidence: vec![
+            Evidence::at(Observation::DifferingAnswers, &[frame(3), late]),
+            Evidence::at(
+                Observation::GenuineAnswerToo {
+                    after: Duration::from_millis(12),
+                },
+                &[late],
+            ),
+        ],
         injector: Some(Injector {
+            arrival_ttl: None,
             hops_from_tap: Some((2, 5)),
             initial_ttl: None,
             mirrors_ttl: false,
@@ -159,6 +169,7 @@ pub(crate) fn page() -> Finding {
             &[frame(9)],
         )],
         injector: Some(Injector {
+            arrival_ttl: None,
             mirrors_ttl: true,
             ..Injector::default()
         }),

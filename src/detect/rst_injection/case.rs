@@ -27,7 +27,6 @@ pub(super) struct Reset {
     /// The first bytes of its payload; resets rarely have one.
     pub(super) payload: [u8; 10],
     pub(super) payload_len: u32,
-    pub(super) has_timestamp: bool,
 }
 
 impl Reset {
@@ -40,7 +39,6 @@ impl Reset {
             peer_packets_between,
             payload,
             payload_len: segment.payload_len,
-            has_timestamp: segment.timestamp().is_some(),
         }
     }
 }
@@ -69,16 +67,13 @@ pub(super) struct Before {
     pub(super) peer_reset: Option<Note>,
     /// Time since the last packet of either side.
     pub(super) idle: Duration,
-    /// Data packets of the server, and of the client.
-    pub(super) server_data: u32,
+    /// Data packets of the client.
     pub(super) client_data: u32,
     /// When the server last sent data.
     pub(super) server_last_data: Option<Note>,
     pub(super) round_trip: Option<Duration>,
     /// What the claimed sender's packets had looked like.
     pub(super) profile: PathProfile,
-    pub(super) window: Option<u16>,
-    pub(super) timestamps: bool,
     pub(super) two_sided: bool,
     /// Whether either side used the ECN bits in its opening packet (then NS means something else).
     pub(super) ecn: bool,
@@ -139,13 +134,10 @@ impl Case {
             odd_fin,
             peer_reset: peer.reset,
             idle: last.map_or(Duration::ZERO, |last| at.since(last)),
-            server_data: flow.side(Party::Server).data_packets,
             client_data: flow.side(Party::Client).data_packets,
             server_last_data: flow.side(Party::Server).last_data,
             round_trip,
             profile: sender.profile,
-            window: sender.notes().next().map(|note| note.window),
-            timestamps: sender.timestamps && peer.timestamps,
             two_sided: flow.is_two_sided() && peer.packets > 0,
             ecn: ecn(sender) || ecn(peer),
         };

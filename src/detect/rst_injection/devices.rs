@@ -7,25 +7,55 @@ use crate::finding::evidence::Observation;
 use crate::finding::finding::Device;
 use crate::packet::packet::TcpFlags;
 
-/// What the shape of a case's resets says about the box, best first.
-pub(super) fn recognise(case: &Case) -> Option<Observation> {
+/// What a box does with the TTL of its resets, which decides whether its distance can be read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TtlHabit {
+    /// It starts at a usual value.
+    Own,
+    /// It copies that of the packet it answers.
+    Mirrors,
+    /// It is random, or counts up.
+    Varies,
+}
+
+/// What the shape of a case's resets says about the box.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recognised {
+    pub(super) observation: Observation,
+    pub(super) ttl: TtlHabit,
+}
+
+/// The device a case's resets are typical of, best first.
+pub(super) fn recognise(case: &Case) -> Option<Recognised> {
     exact(case)
-        .map(Observation::KnownDevice)
-        .or_else(|| typical(case).map(Observation::ProbableDevice))
+        .map(|(device, ttl)| Recognised {
+            observation: Observation::KnownDevice(device),
+            ttl,
+        })
+        .or_else(|| {
+            let observation = Observation::ProbableDevice(typical(case)?);
+            Some(Recognised {
+                observation,
+                ttl: TtlHabit::Own,
+            })
+        })
 }
 
 /// Constants that nothing else is known to produce.
-fn exact(case: &Case) -> Option<Device> {
+fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
     let first = &case.resets[0];
     let marks = first.note.marks;
     let burst: Vec<&Reset> = case.burst().collect();
     let with_ack = burst.iter().filter(|reset| reset.note.flags.ack()).count();
 
     if first.payload_len == 10 && first.payload == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] && first.note.flags.ack() {
-        return Some(Device {
-            name: "Henan firewall",
-            source: "Wu et al., IEEE S&P 2025; Xray issue 2426",
-        });
+        return Some((
+            Device {
+                name: "Henan firewall",
+                source: "Wu et al., IEEE S&P 2025; Xray issue 2426",
+            },
+            TtlHabit::Own,
+        ));
     }
     if marks.ip_id == Some(30_000)
         && (65..=128).contains(&marks.ttl)
@@ -33,16 +63,22 @@ fn exact(case: &Case) -> Option<Device> {
         && first.note.window == 0
         && !first.note.flags.ack()
     {
-        return Some(Device {
-            name: "Turkmenistan's filter",
-            source: "Nourin et al., WWW 2023, artifact",
-        });
+        return Some((
+            Device {
+                name: "Turkmenistan's filter",
+                source: "Nourin et al., WWW 2023, artifact",
+            },
+            TtlHabit::Own,
+        ));
     }
     if first.note.flags.0 & (TcpFlags::RESERVED | TcpFlags::NS) == TcpFlags::RESERVED | TcpFlags::NS {
-        return Some(Device {
-            name: "injector with all reserved TCP bits set",
-            source: "two independent published captures (wire-facts 2.2)",
-        });
+        return Some((
+            Device {
+                name: "injector with all reserved TCP bits set",
+                source: "two independent published captures (wire-facts 2.2)",
+            },
+            TtlHabit::Own,
+        ));
     }
     if let Some(asked) = &case.asked
         && !first.note.flags.ack()
@@ -52,42 +88,60 @@ fn exact(case: &Case) -> Option<Device> {
         && asked.window != 0
         && !marks.dont_fragment
     {
-        return Some(Device {
-            name: "injector that reflects the trigger's header",
-            source: "67 of 67 resets of one published path (wire-facts 3.7)",
-        });
+        return Some((
+            Device {
+                name: "injector that reflects the trigger's header",
+                source: "67 of 67 resets of one published path (wire-facts 3.7)",
+            },
+            TtlHabit::Mirrors,
+        ));
     }
     if pairs(&burst).any(|(one, two)| two.note.seq.ahead_of(one.note.seq) == 12_503) {
-        return Some(Device {
-            name: "Sandvine",
-            source: "Weaver et al., NDSS 2009, table 1",
-        });
+        return Some((
+            Device {
+                name: "Sandvine",
+                source: "Weaver et al., NDSS 2009, table 1",
+            },
+            TtlHabit::Own,
+        ));
     }
     let steps = |by| burst.iter().any(|reset| reset.note.seq.ahead_of(first.note.seq) == by);
     if steps(1460) && steps(4380) {
-        return Some(Device {
-            name: "GFW (resets at +0, +1460, +4380)",
-            source: "Clayton et al. 2006; Weaver et al., NDSS 2009",
-        });
+        return Some((
+            Device {
+                name: "GFW (resets at +0, +1460, +4380)",
+                source: "Clayton et al. 2006; Weaver et al., NDSS 2009",
+            },
+            TtlHabit::Varies,
+        ));
     }
     if with_ack >= 2 && with_ack == burst.len() && window_minus_ttl_is_constant(&burst) {
-        return Some(Device {
-            name: "GFW type 2 (TTL and window in lock-step)",
-            source: "Wang et al., IMC 2017; net4people bbs 285",
-        });
+        return Some((
+            Device {
+                name: "GFW type 2 (TTL and window in lock-step)",
+                source: "Wang et al., IMC 2017; net4people bbs 285",
+            },
+            TtlHabit::Varies,
+        ));
     }
     if with_ack >= 3 && with_ack == burst.len() && burst.windows(2).all(|pair| is_triplet(pair[0], pair[1])) {
-        return Some(Device {
-            name: "GFW type 2 (identical resets)",
-            source: "CenTrace captures; net4people bbs 285 (wire-facts 3.1)",
-        });
+        return Some((
+            Device {
+                name: "GFW type 2 (identical resets)",
+                source: "CenTrace captures; net4people bbs 285 (wire-facts 3.1)",
+            },
+            TtlHabit::Varies,
+        ));
     }
     let plain_ecn = !case.before.ecn;
     if first.note.flags.any(TcpFlags::NS) && first.note.flags.ack() && plain_ecn {
-        return Some(Device {
-            name: "GFW (RST, ACK and ECN nonce bit)",
-            source: "Weaver et al., NDSS 2009, section 7.1.6",
-        });
+        return Some((
+            Device {
+                name: "GFW (RST, ACK and ECN nonce bit)",
+                source: "Weaver et al., NDSS 2009, section 7.1.6",
+            },
+            TtlHabit::Own,
+        ));
     }
     None
 }

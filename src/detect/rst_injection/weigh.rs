@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::NEAR;
 use super::case::{BURST, Case, Contradiction, Reset, is_odd};
-use super::{NEAR, devices};
+use super::devices::{Recognised, TtlHabit, recognise};
 use crate::detect::detector::Conclusion;
 use crate::detect::signature::{ResetShape, reset_signature};
 use crate::finding::evidence::{Evidence, Observation};
@@ -36,8 +37,8 @@ pub(super) fn weigh(case: &Case, sender: Party, conclusion: &Conclusion<'_>) -> 
     header(case, sender, &mut evidence);
     timing(case, sender, ordinary, &mut evidence);
     aftermath(case, sender, &mut evidence);
-    let device = devices::recognise(case);
-    evidence.extend(device.map(|observation| Evidence::at(observation, &[first.note.frame])));
+    let device = recognise(case);
+    evidence.extend(device.map(|device| Evidence::at(device.observation, &[first.note.frame])));
 
     let mut forged: Vec<FrameNumber> = case.alike().map(|note| note.frame).collect();
     forged.sort_unstable();
@@ -265,7 +266,8 @@ fn header(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) {
 fn copied_ip_id(case: &Case, first: &Note) -> Option<Observation> {
     let id = first.marks.ip_id.filter(|id| *id != 0)?;
     let profile = &case.before.profile;
-    if profile.continues_counter(id) == Some(true) {
+    // A sender whose packets all carry one id copies nobody.
+    if profile.continues_counter(id) == Some(true) || profile.last().is_some_and(|last| last.ip_id == Some(id)) {
         return None;
     }
     let triggers = [
@@ -336,21 +338,18 @@ fn aftermath(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) {
 }
 
 /// What the resets say about where the box is.
-fn injector(case: &Case, device: Option<Observation>) -> Injector {
-    let device = match device {
-        Some(Observation::KnownDevice(device)) => Some(device),
-        _ => None,
-    };
+fn injector(case: &Case, recognised: Option<Recognised>) -> Injector {
     let first = case.resets[0].note;
-    let reflects = device.is_some_and(|device| device.name.contains("reflects"));
+    let ttl = recognised.map_or(TtlHabit::Own, |recognised| recognised.ttl);
     let ttl_varies = case.burst().any(|reset| reset.note.marks.ttl != first.marks.ttl);
-    let usable = !reflects && !ttl_varies && (is_odd_reset(case) || case.contradiction.is_some());
+    let ttl_is_its_own = ttl == TtlHabit::Own && !ttl_varies && (is_odd_reset(case) || case.contradiction.is_some());
     Injector {
-        arrival_ttl: Some(first.marks.ttl),
-        hops_from_tap: usable.then(|| (first.marks.hops(), first.marks.hops())),
-        initial_ttl: usable.then(|| first.marks.initial_ttl()),
-        mirrors_ttl: reflects,
-        device,
+        mirrors_ttl: ttl == TtlHabit::Mirrors,
+        device: match recognised.map(|recognised| recognised.observation) {
+            Some(Observation::KnownDevice(device)) => Some(device),
+            _ => None,
+        },
+        ..Injector::from_marks(&first.marks, ttl_is_its_own)
     }
 }
 

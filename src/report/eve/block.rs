@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use arrayvec::ArrayString;
 use serde::Serialize;
 
 use super::super::balance::{Balance, Weighed};
 use super::super::figures::{hundredths, probability};
 use super::super::sink::Reported;
 use crate::capture::source::FileNote;
-use crate::finding::finding::{Conversation, Injector, Particulars, Trigger};
+use crate::finding::finding::{Conversation, Injector, Particulars, Protocol, Trigger};
+use crate::packet::community_id::{self, CommunityFlow};
 use crate::packet::frame::FrameNumber;
 
 #[derive(Serialize)]
@@ -29,8 +31,7 @@ pub(super) struct BlockRecord<'a> {
     ip_v: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_proto: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    community_id: Option<String>,
+    community_id: ArrayString<30>,
     block: Block<'a>,
 }
 
@@ -312,6 +313,12 @@ fn flow_id(conversation: &Conversation) -> u64 {
 }
 
 /// The flow's Community ID, version 1, seed 0.
-const fn community_id(_conversation: &Conversation) -> Option<String> {
-    None
+fn community_id(conversation: &Conversation) -> ArrayString<30> {
+    let (client, server) = (conversation.client, conversation.server);
+    let (from_port, to_port) = (client.port, server.port);
+    let flow = match conversation.protocol {
+        Protocol::Tcp => CommunityFlow::Tcp { from_port, to_port },
+        Protocol::Udp => CommunityFlow::Udp { from_port, to_port },
+    };
+    community_id::community_id(client.ip, server.ip, flow)
 }

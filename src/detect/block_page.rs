@@ -1,0 +1,128 @@
+//! `block_page`: an HTTP answer put into a server's mouth, as a block page or a redirect to one.
+//!
+//! # What it sees
+//! The beginnings of HTTP answers, the requests before them, and what the server's other packets look like.
+//!
+//! # How it tells
+//! By provenance: the answer's packet has not the marks of its server's other packets (TTL, don't-fragment, timestamps,
+//! IP id, window), comes faster than the server can be reached, does not acknowledge the request, or the genuine answer
+//! arrives as well and differs. By content: a known block page or redirect (a pack of facts with sources), a redirect to
+//! another site without Date and Server, a FIN in the same packet.
+//!
+//! # What it mistakes
+//! A site's own notice (geo-blocking, 451, a firewall in front of the server) has its server's marks: a known page alone
+//! is `possible`, never more. A box that rewrites the server's own packet can be told by its page only.
+//!
+//! # References
+//! wire-facts 3, 5.2, 5.5, 6.1, 6.3. Jones et al., IMC 2014. Citizen Lab, "Bad Traffic", 2018. RFC 7725.
+
+mod answer;
+mod weigh;
+
+use arrayvec::ArrayVec;
+
+use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use crate::finding::docket::Docket;
+use crate::finding::finding::{Application, Kind, Party};
+use crate::flow::flow_table::Recycle;
+use crate::flow::side::Note;
+use crate::payload::http_head::looks_like_response;
+use answer::{Answer, is_page};
+
+/// Answers of one flow that are looked at.
+const ANSWERS: usize = 4;
+
+/// Log-odds from which evidence of other flows may still lift a finding to `possible` (the cap of that group is 6).
+const WORTH_FILING: f64 = -3.0;
+
+/// Finds forged HTTP answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockPage;
+
+/// What is kept of one flow.
+#[derive(Debug, Default)]
+pub struct Memory {
+    answers: ArrayVec<Answer, ANSWERS>,
+    filed: bool,
+}
+
+impl Recycle for Memory {
+    fn recycle(&mut self) {
+        self.answers.clear();
+        self.filed = false;
+    }
+}
+
+impl Detector for BlockPage {
+    const KIND: Kind = Kind::BlockPage;
+    type Memory = Memory;
+    type Habits = ();
+
+    fn habits(&self) {}
+
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+        let Carried::Segment(segment) = sighting.carried else {
+            return Attention::Idle;
+        };
+        let flow = sighting.flow;
+        if sighting.sender != Party::Server
+            || segment.payload.is_empty()
+            || segment.flags.rst()
+            || matches!(flow.application, Application::Tls | Application::Dns)
+        {
+            return Attention::Idle;
+        }
+        let note = Note::of(sighting.packet, segment);
+        let mut attention = Attention::Idle;
+        for answer in &mut memory.answers {
+            if answer.is_contradicted_by(&note, sighting.conflict) {
+                attention = Attention::Suspicious;
+            }
+        }
+        // A page without a status line answers only as the first thing after a request.
+        let first_answer = || {
+            flow.asked
+                .as_ref()
+                .is_some_and(|asked| flow.side(Party::Server).last_data.is_none_or(|data| data.at < asked.at))
+        };
+        if (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
+            && let Some(mut answer) = Answer::read(note, segment, flow)
+        {
+            // The genuine answer may come first, and the forged one lose the race.
+            let differs = |earlier: &Answer| {
+                sighting
+                    .conflict
+                    .is_some_and(|conflict| conflict.earlier == earlier.note.frame)
+            };
+            if let Some(earlier) = memory.answers.iter().find(|earlier| differs(earlier)) {
+                answer.contradict_with(earlier.note, sighting.conflict);
+            }
+            if answer.deserves_a_look() {
+                attention = Attention::Suspicious;
+            }
+            let _ = memory.answers.try_push(answer);
+        }
+        attention
+    }
+
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
+        if memory.filed || memory.answers.is_empty() {
+            return;
+        }
+        let heaviest = memory
+            .answers
+            .iter()
+            .filter_map(|answer| weigh::weigh(answer, &memory.answers, conclusion))
+            .max_by(|one, two| one.judgement().log_odds.total_cmp(&two.judgement().log_odds));
+        let Some(finding) = heaviest else { return };
+        let judgement = finding.judgement();
+        let enough = match conclusion.ending {
+            Ending::SuspicionDue => judgement.verdict.is_some(),
+            Ending::Over | Ending::Evicted | Ending::CaptureEnded => judgement.log_odds >= WORTH_FILING,
+        };
+        if enough {
+            memory.filed = true;
+            docket.file(finding);
+        }
+    }
+}

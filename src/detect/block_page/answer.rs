@@ -1,0 +1,199 @@
+//! One HTTP answer, reduced to what it is judged by.
+
+use arrayvec::{ArrayString, ArrayVec};
+
+use crate::detect::packs::pack::{Pack, ResponseFacts};
+use crate::detect::packs::row::Row;
+use crate::finding::finding::Stage;
+use crate::flow::asked::NameText;
+use crate::flow::flow::Flow;
+use crate::flow::heads::Conflict;
+use crate::flow::side::Note;
+use crate::packet::frame::FrameNumber;
+use crate::packet::packet::{Segment, SequenceNumber};
+use crate::payload::html_facts::HtmlFacts;
+use crate::payload::http_body::{MAX_BODY, decode_body};
+use crate::payload::http_head::{HttpRead, ResponseHead, authority_of_url, host_of_authority};
+use crate::time::Timestamp;
+
+/// The request an answer answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) frame: FrameNumber,
+    pub(super) at: Timestamp,
+    pub(super) seq: SequenceNumber,
+    pub(super) end: SequenceNumber,
+}
+
+/// What its server sent besides it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Contradiction {
+    /// Other bytes for the same place in the stream.
+    Rival { other: Note, conflict: Conflict },
+    /// Data after the FIN it came with.
+    AfterFin { other: Note },
+}
+
+impl Contradiction {
+    pub(super) const fn other(&self) -> &Note {
+        match self {
+            Self::Rival { other, .. } | Self::AfterFin { other } => other,
+        }
+    }
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) note: Note,
+    pub(super) request: Option<Request>,
+    /// How far the flow had come before it.
+    pub(super) stage: Stage,
+    /// The status code; none for a page without a status line.
+    pub(super) status: Option<u16>,
+    pub(super) location: Option<ArrayString<160>>,
+    pub(super) leads_elsewhere: bool,
+    /// Neither Date nor Server.
+    pub(super) bare: bool,
+    /// What of a pack its first packet matches.
+    pub(super) row: Option<&'static Row>,
+    pub(super) contradictions: ArrayVec<Contradiction, 4>,
+}
+
+impl Answer {
+    /// Reads the answer that begins with `segment`.
+    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow) -> Option<Self> {
+        let asked = flow.asked.as_ref();
+        let mut answer = Self {
+            note,
+            request: asked.map(|asked| Request {
+                frame: asked.frame,
+                at: asked.at,
+                seq: asked.seq,
+                end: asked.end,
+            }),
+            stage: flow.stage(),
+            status: None,
+            location: None,
+            leads_elsewhere: false,
+            bare: false,
+            row: None,
+            contradictions: ArrayVec::new(),
+        };
+        match ResponseHead::read(segment.payload) {
+            HttpRead::Head(head) => {
+                let location = head.location();
+                answer.status = Some(head.status);
+                answer.location = location.map(printable);
+                answer.leads_elsewhere =
+                    location.is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
+                // A head that is cut may yet name them.
+                answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
+                answer.row = known(&head, segment.payload);
+            }
+            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload),
+            HttpRead::NotHttp | HttpRead::Incomplete => return None,
+        }
+        Some(answer)
+    }
+
+    /// Whether it is what block pages are: a redirect, a refusal, or something that closes at once.
+    pub(super) const fn looks_like_a_notice(&self) -> bool {
+        matches!(self.status, None | Some(300..=599)) || self.note.flags.fin()
+    }
+
+    /// Whether it should be weighed soon.
+    pub(super) fn deserves_a_look(&self) -> bool {
+        self.looks_like_a_notice() || self.row.is_some() || !self.contradictions.is_empty()
+    }
+
+    /// Notes a later packet of the same server if it contradicts this answer.
+    pub(super) fn is_contradicted_by(&mut self, later: &Note, conflict: Option<Conflict>) -> bool {
+        if let Some(conflict) = conflict.filter(|conflict| conflict.earlier == self.note.frame) {
+            let _ = self.contradictions.try_push(Contradiction::Rival {
+                other: *later,
+                conflict,
+            });
+            return true;
+        }
+        // Beyond the FIN's own number there is nothing for an honest sender to send.
+        let beyond = later.end().ahead_of(self.note.end());
+        if self.note.flags.fin() && later.frame != self.note.frame && (1..1 << 24).contains(&beyond) {
+            let _ = self.contradictions.try_push(Contradiction::AfterFin { other: *later });
+            return true;
+        }
+        false
+    }
+
+    /// Notes that an earlier packet of the same server holds other bytes for the same place.
+    pub(super) fn contradict_with(&mut self, other: Note, conflict: Option<Conflict>) {
+        if let Some(conflict) = conflict {
+            let _ = self.contradictions.try_push(Contradiction::Rival { other, conflict });
+        }
+    }
+}
+
+/// What of the built-in pack an answer matches, from as much of it as `bytes` holds.
+pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8]) -> Option<&'static Row> {
+    let mut buffer = [0; MAX_BODY];
+    let raw = head.extent.body_at().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let body = decode_body(head, raw, &mut buffer).bytes;
+    let page = HtmlFacts::read(body);
+    let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
+    let facts = ResponseFacts {
+        location: head.location(),
+        page_targets: &targets,
+        headers: head.headers.as_slice(),
+        body,
+    };
+    Pack::builtin().match_response(&facts).map(|hit| hit.row)
+}
+
+/// Whether `bytes` are an HTML page without a status line, as some boxes send it.
+pub(super) fn is_page(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    [&b"<html"[..], b"<!doctype html", b"<head", b"<body"]
+        .iter()
+        .any(|tag| {
+            start
+                .get(..tag.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(tag))
+        })
+}
+
+/// What of the built-in pack a page without a status line matches.
+fn known_page(body: &[u8]) -> Option<&'static Row> {
+    let page = HtmlFacts::read(body);
+    let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
+    Pack::builtin()
+        .match_response(&ResponseFacts {
+            page_targets: &targets,
+            body,
+            ..ResponseFacts::default()
+        })
+        .map(|hit| hit.row)
+}
+
+/// Whether a redirect leads to another registrable domain, or from a name to a bare address.
+fn leads_elsewhere(location: &[u8], asked: Option<&NameText>) -> bool {
+    let Some(target) = authority_of_url(location).and_then(host_of_authority) else {
+        return false;
+    };
+    let Some(asked) = asked.filter(|name| !name.is_empty()) else {
+        return false;
+    };
+    let target = target.to_ascii_lowercase();
+    let domain = |name: &str| psl::domain_str(name).unwrap_or(name).to_owned();
+    domain(&target) != domain(asked)
+}
+
+/// `bytes` as text for a reader, cut to what fits.
+fn printable(bytes: &[u8]) -> ArrayString<160> {
+    let mut text = ArrayString::new();
+    for character in String::from_utf8_lossy(bytes).chars() {
+        if text.try_push(character).is_err() {
+            break;
+        }
+    }
+    text
+}

@@ -1,0 +1,220 @@
+//! From an answer to a finding.
+
+use super::answer::{Answer, Contradiction, known};
+use crate::detect::detector::Conclusion;
+use crate::detect::packs::row::{Row, Scope};
+use crate::detect::provenance::{odd_marks, oddness};
+use crate::finding::evidence::{Evidence, Observation};
+use crate::finding::finding::{
+    Device, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind,
+};
+use crate::finding::verdict::Prior;
+use crate::flow::side::Note;
+use crate::payload::http_head::{HttpRead, ResponseHead};
+
+/// Header evidence below this many nats does not make an answer suspect by itself (a window alone is 2.1).
+const SUSPECT: f64 = 2.5;
+
+/// Weighs one answer of a flow; none if nothing about it is suspect.
+pub(super) fn weigh(answer: &Answer, answers: &[Answer], conclusion: &Conclusion<'_>) -> Option<Finding> {
+    let flow = conclusion.flow;
+    let side = flow.side(Party::Server);
+    let frame = answer.note.frame;
+    let row = whole_page_row(answer, conclusion).or(answer.row);
+    let marks = odd_marks(&answer.note, &[], side, flow.asked.as_ref());
+    let device = device(answer, row);
+    let rivals: Vec<&Note> = answer.contradictions.iter().map(Contradiction::other).collect();
+    if rivals.is_empty() && oddness(&marks) < SUSPECT && device.is_none() && row.is_none() {
+        return None;
+    }
+    // Of two rivals the odder one is forged, and the first where they are equally odd.
+    let rival_is_odder = answer
+        .contradictions
+        .iter()
+        .filter(|contradiction| matches!(contradiction, Contradiction::Rival { .. }))
+        .map(|contradiction| {
+            let other = contradiction.other();
+            let theirs = oddness(&odd_marks(other, &[], side, flow.asked.as_ref()));
+            (theirs, other.at < answer.note.at)
+        })
+        .any(|(theirs, first)| theirs > oddness(&marks) || (theirs >= oddness(&marks) && first && device.is_none()));
+    if rival_is_odder || !(answer.looks_like_a_notice() || row.is_some()) {
+        return None;
+    }
+
+    let mut evidence = marks;
+    evidence.extend(device.map(|observation| Evidence::at(observation, &[frame])));
+    contradictions(answer, &mut evidence);
+    timing(answer, conclusion, &mut evidence);
+    content(answer, row, &mut evidence);
+
+    let odd_ttl = evidence
+        .iter()
+        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl);
+    if let Some(Observation::KnownDevice(device)) = device {
+        injector.device = Some(device);
+    }
+    let mut forged: Vec<_> = answers
+        .iter()
+        .filter(|other| other.note.marks.ip_id == answer.note.marks.ip_id && other.note.seq == answer.note.seq)
+        .map(|other| other.note.frame)
+        .collect();
+    forged.sort_unstable();
+    let mut genuine: Vec<_> = rivals.iter().map(|note| note.frame).collect();
+    genuine.sort_unstable();
+    genuine.dedup();
+    let contradicted = !answer.contradictions.is_empty();
+    Some(Finding {
+        kind: Kind::BlockPage,
+        conversation: flow.conversation(),
+        decided_by: frame,
+        at: answer.note.at,
+        stage: Some(answer.stage),
+        signature: None,
+        claimed_sender: Some(Party::Server),
+        position: if contradicted {
+            Position::OnPath
+        } else {
+            Position::Unknown
+        },
+        trigger: match &flow.asked {
+            Some(asked) => Some(asked.trigger()),
+            None => answer.request.map(|request| Trigger {
+                kind: TriggerKind::Packet,
+                name: None,
+                frame: request.frame,
+            }),
+        },
+        forged,
+        genuine,
+        dropped: Vec::new(),
+        prior: if contradicted { Prior::Abnormal } else { Prior::Ordinary },
+        evidence,
+        injector: Some(injector),
+        particulars: Particulars {
+            http_status: answer.status,
+            location: answer.location.map(|location| location.to_string()),
+            fingerprint: row.map(fingerprint),
+            ..Particulars::default()
+        },
+    })
+}
+
+/// What the whole page matches, where several segments of it are kept and they are this answer's.
+fn whole_page_row(answer: &Answer, conclusion: &Conclusion<'_>) -> Option<&'static Row> {
+    let head = conclusion.flow.side(Party::Server).head?;
+    let bytes = conclusion.heads.whole_from(head, answer.note.seq);
+    match ResponseHead::read(bytes) {
+        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes),
+        HttpRead::Head(_) | HttpRead::Incomplete | HttpRead::NotHttp => None,
+    }
+}
+
+fn contradictions(answer: &Answer, evidence: &mut Vec<Evidence>) {
+    for contradiction in &answer.contradictions {
+        let frames = [answer.note.frame, contradiction.other().frame];
+        let after = contradiction.other().at.since(answer.note.at);
+        match contradiction {
+            Contradiction::Rival { conflict, .. } => {
+                evidence.push(Evidence::at(
+                    Observation::ConflictingOverlap {
+                        bytes: conflict.differing,
+                    },
+                    &frames,
+                ));
+                evidence.push(Evidence::at(Observation::GenuineAnswerToo { after }, &frames));
+            }
+            Contradiction::AfterFin { .. } => evidence.push(Evidence::at(Observation::DataAfterFin { after }, &frames)),
+        }
+    }
+}
+
+fn timing(answer: &Answer, conclusion: &Conclusion<'_>, evidence: &mut Vec<Evidence>) {
+    let Some(request) = answer.request else { return };
+    let frames = [request.frame, answer.note.frame];
+    if let Some(floor) = conclusion.flow.round_trip(Party::Server) {
+        let after = answer.note.at.since(request.at);
+        if floor >= MEASURABLE && after < floor / 2 {
+            evidence.push(Evidence::at(
+                Observation::FasterThanHandshake {
+                    after,
+                    round_trip: floor,
+                },
+                &frames,
+            ));
+        }
+    }
+    let missing = request.end.ahead_of(answer.note.ack);
+    if (1..1 << 20).contains(&missing) && answer.note.ack.ahead_of(request.seq) <= 0 {
+        evidence.push(Evidence::at(
+            Observation::AnswerWithoutAcknowledging { by: missing as u32 },
+            &frames,
+        ));
+    }
+}
+
+/// Below this, a handshake's round trip is too short to tell "too fast" from scheduling noise.
+const MEASURABLE: std::time::Duration = std::time::Duration::from_millis(4);
+
+fn content(answer: &Answer, row: Option<&Row>, evidence: &mut Vec<Evidence>) {
+    let mut add = |observation| evidence.push(Evidence::at(observation, &[answer.note.frame]));
+    if answer.leads_elsewhere {
+        add(Observation::ForeignRedirect);
+    }
+    if answer.status.is_none() {
+        add(Observation::NoStatusLine);
+    }
+    if answer.bare && answer.looks_like_a_notice() {
+        add(Observation::BareAnswer);
+    }
+    if answer.note.flags.fin() {
+        add(Observation::FinWithAnswer);
+    }
+    if answer.status == Some(451) {
+        add(Observation::LegalNotice);
+    }
+    if let Some(row) = row {
+        add(match row.scope {
+            Scope::FalsePositive => Observation::KnownFalsePositive,
+            // A vague pattern says little, whatever its list thinks of it (wire-facts 5.1).
+            Scope::Vague => Observation::KnownBlockPage {
+                confidence: row.confidence.min(3),
+            },
+            _ => Observation::KnownBlockPage {
+                confidence: row.confidence,
+            },
+        });
+    }
+}
+
+/// Boxes known by the packet their page comes in.
+fn device(answer: &Answer, row: Option<&Row>) -> Option<Observation> {
+    let marks = answer.note.marks;
+    let flags = answer.note.flags;
+    match marks.ip_id {
+        Some(0x3412) if flags.fin() && !flags.psh() && matches!(answer.status, Some(300..=399)) => {
+            Some(Observation::KnownDevice(Device {
+                name: "Sandvine PacketLogic",
+                source: "Citizen Lab, Bad Traffic, 2018: IP id 13330, FIN without PSH, redirect",
+            }))
+        }
+        Some(242) if flags.fin() => Some(Observation::ProbableDevice(Device {
+            name: "Airtel's notice (IP id 242)",
+            source: "Yadav et al., IMC 2018",
+        })),
+        Some(0 | 1) if !marks.dont_fragment && row.is_some() => Some(Observation::ProbableDevice(Device {
+            name: "passive DPI that answers with IP id 0 or 1",
+            source: "wire-facts 3.3",
+        })),
+        _ => None,
+    }
+}
+
+fn fingerprint(row: &Row) -> FingerprintMatch {
+    FingerprintMatch {
+        id: row.id.clone(),
+        known_from: (!row.countries.is_empty()).then(|| row.countries.join(", ")),
+        source: format!("{} ({})", row.source, row.date),
+    }
+}
