@@ -9,4 +9,5 @@ pub mod flow;
 pub mod packet;
 pub mod payload;
 pub mod report;
+pub mod scenario;
 pub mod time;

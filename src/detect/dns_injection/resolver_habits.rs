@@ -139,7 +139,7 @@ impl Resolver {
             self.link_source = answer.marks.link_source;
         }
         count(&mut self.other_links, self.link_source != answer.marks.link_source);
-        self.profile.learn(&answer.marks, false);
+        self.profile.learn(&answer.marks, answer.frame, false);
         self.recent_ttls.rotate_right(1);
         self.recent_ttls[0] = Some(answer.marks.ttl);
         count(&mut self.answers, true);

@@ -111,7 +111,7 @@ pub(super) fn unlike_others(question: &Question, answer: &Answer, background: &B
     {
         see(Observation::IpIdOutOfSequence { packet, last });
     }
-    if resolver.profile.packets() >= 5 && resolver.profile.dont_fragment_is_always(!answer.marks.dont_fragment) {
+    if resolver.profile.packets() >= 5 && resolver.profile.only_exception(answer.marks.dont_fragment, 0) {
         see(Observation::DontFragmentDiffers);
     }
     if resolver.link_source_unlike(answer.marks.link_source).is_some() {
