@@ -50,6 +50,7 @@ impl Dns {
     fn answer(&self) -> Self {
         let mut answer = self.clone();
         answer.flags = 0x8180;
+        answer.opt = None;
         answer
     }
     fn a(mut self, address: [u8; 4]) -> Self {
