@@ -998,7 +998,7 @@ mod tests {
             let delay = 20 + chance.below(15);
             (!lost).then_some(delay)
         };
-        let page: Vec<u8> = (0..200_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let page: Vec<u8> = (0..200_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
         pair.ends[1].write(&page, SimTime::ZERO);
         pair.run(&mut path, Duration::from_secs(5));
         pair.ends[1].finish(pair.now);
