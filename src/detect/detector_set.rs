@@ -6,6 +6,7 @@ use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use crate::finding::docket::Docket;
+use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
 
 /// Writes the set, its memories and its habits out for a list of detectors, so that a call is direct and each memory
@@ -67,6 +68,15 @@ macro_rules! detectors {
             }
         }
     };
+}
+
+impl AllHabits {
+    /// Adds what only the detectors count to `coverage`.
+    pub fn count(&self, coverage: &mut Coverage) {
+        let (answered, unanswered) = self.dns_injection.counts();
+        coverage.dns_answered += answered;
+        coverage.dns_unanswered += unanswered;
+    }
 }
 
 detectors! {

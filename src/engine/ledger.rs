@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::baselines::Baselines;
+use super::baselines::{Baselines, DomainId};
 use super::worker::Report;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Party, Stage};
@@ -44,6 +44,7 @@ impl Ledger {
         }
         for finding in &mut findings {
             compare_with_host(finding, baselines);
+            compare_with_other_names(finding, baselines);
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
@@ -59,15 +60,15 @@ impl Ledger {
     }
 }
 
-/// A forged page is forged data too; it is told once, as what it is. Findings are in capture order.
+/// A forged page or DNS answer is forged data too; it is told once, as what it is.
 fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
-    let pages: HashSet<FrameNumber> = findings
+    let told: HashSet<FrameNumber> = findings
         .iter()
-        .filter(|finding| finding.kind == Kind::BlockPage && finding.verdict().is_some())
+        .filter(|finding| finding.kind != Kind::PayloadInjection && finding.verdict().is_some())
         .flat_map(|finding| finding.forged.iter().copied())
         .collect();
     findings.retain(|finding| {
-        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| pages.contains(frame))
+        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| told.contains(frame))
     });
 }
 
@@ -95,6 +96,31 @@ fn compare_with_host(finding: &mut Finding, baselines: &Baselines) {
             Observation::ResetTtlDiffers { reset, usual },
             &[finding.decided_by],
         ));
+    }
+}
+
+/// Served flows for other names that a server must show before a name's failing there means anything.
+const OTHERS_SERVED: u32 = 2;
+
+/// A name that always fails at a server that serves others is filtered by name.
+fn compare_with_other_names(finding: &mut Finding, baselines: &Baselines) {
+    let by_name = match finding.kind {
+        Kind::RstInjection => true,
+        Kind::DnsInjection | Kind::BlockPage | Kind::PayloadInjection => false,
+    };
+    let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
+    let (true, Some(name)) = (by_name, name) else { return };
+    let server = finding.conversation.server.ip;
+    let (Some(host), Some(record)) = (baselines.host(server), baselines.name(server, DomainId::of(name))) else {
+        return;
+    };
+    let others_served = host.served_by_name.saturating_sub(record.served);
+    if record.served == 0 && record.failed > 0 && others_served >= OTHERS_SERVED {
+        let observation = Observation::OnlyThisName {
+            failed: record.failed,
+            others_served,
+        };
+        finding.evidence.push(Evidence::at(observation, &[]));
     }
 }
 
