@@ -8,13 +8,24 @@ use blockscope::capture::error::CaptureError;
 use blockscope::capture::source::{FileNote, Progress, RecordBatch, Source, Supply};
 use blockscope::report::escape::escaped_path;
 
+use super::feed::Feed;
+
 /// The captures at `paths` (files, directories, `-`), as far as `filter` lets them through.
 ///
 /// # Errors
 /// A filter that does not compile. What is wrong with a file is told when its turn comes.
-pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> Result<Box<dyn Source>, CaptureError> {
-    let _ = (paths, filter);
-    Ok(Box::new(Empty))
+pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
+    let _ = filter;
+    if paths.iter().any(|path| may_stall(path)) {
+        Ok(Box::new(Feed::start(Empty)?))
+    } else {
+        Ok(Box::new(Empty))
+    }
+}
+
+/// Whether a read may wait for somebody else: standard input, FIFOs, devices.
+fn may_stall(path: &Path) -> bool {
+    path == Path::new("-") || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 struct Empty;
