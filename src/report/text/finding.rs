@@ -193,7 +193,7 @@ fn distance(injector: Option<&Injector>) -> String {
         return "its distance is unknown: it mirrors the TTL of the packet it answers".to_owned();
     }
     let hops = match injector.hops_from_tap {
-        Some((0, 0)) => "no hop from the tap".to_owned(),
+        Some((0, 0)) => "no hop away, in the network the tap is in".to_owned(),
         Some((1, 1)) => "about 1 hop from the tap".to_owned(),
         Some((least, most)) if least == most => format!("about {least} hops from the tap"),
         Some((least, most)) => format!("{least} to {most} hops from the tap"),
@@ -360,6 +360,9 @@ fn evidence(page: &mut Page, reported: &Reported<'_>) {
     if aside {
         text.push_str(" (in brackets: not counted, because a heavier sign of the same sort is)");
     }
+    if reported.judgement.verdict == Some(Verdict::Likely) && probability(reported.judgement) >= 0.99 {
+        text.push_str("; not confirmed, as none of the signs is proof by itself");
+    }
     page.field("together", &text);
 }
 
@@ -448,6 +451,7 @@ mod tests {
     use super::super::{Closing, Text};
     use super::*;
     use crate::capture::source::FileNote;
+    use crate::finding::evidence::Observation;
     use crate::report::escape::is_unsafe;
 
     const EXPECTED: &str = "\
@@ -562,6 +566,17 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         ] {
             assert!(account(&sample::reset(), verdict).contains(words));
         }
+    }
+
+    #[test]
+    fn a_high_probability_without_proof_is_explained() {
+        let mut finding = sample::reset();
+        finding.evidence[0].observation = Observation::ResetAheadOfStream { by: 7 };
+        finding.evidence.truncate(3);
+        finding.evidence[2].observation = Observation::IpIdCopiedFromTrigger { ip_id: 7, offset: 0 };
+        let text = words(&written(&finding, &sample::one_file(), 100));
+        assert!(text.starts_with("LIKELY") && text.contains("99."), "{text}");
+        assert!(text.contains("not confirmed, as none of the signs is proof"), "{text}");
     }
 
     #[test]
