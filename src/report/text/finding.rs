@@ -193,7 +193,7 @@ fn distance(injector: Option<&Injector>) -> String {
         return "its distance is unknown: it mirrors the TTL of the packet it answers".to_owned();
     }
     let hops = match injector.hops_from_tap {
-        Some((0, 0)) => "no hop from the tap".to_owned(),
+        Some((0, 0)) => "no hop away, in the network the tap is in".to_owned(),
         Some((1, 1)) => "about 1 hop from the tap".to_owned(),
         Some((least, most)) if least == most => format!("about {least} hops from the tap"),
         Some((least, most)) => format!("{least} to {most} hops from the tap"),
@@ -204,7 +204,10 @@ fn distance(injector: Option<&Injector>) -> String {
             format!("{hops} (its TTL {} suggests it started at {initial})", initial - least)
         }
         (Some(initial), _) => format!("{hops} (its packets most likely start with TTL {initial})"),
-        (None, _) => hops,
+        (None, _) => match injector.arrival_ttl {
+            Some(ttl) => format!("{hops} (its packets arrive with TTL {ttl})"),
+            None => hops,
+        },
     }
 }
 
@@ -360,6 +363,9 @@ fn evidence(page: &mut Page, reported: &Reported<'_>) {
     if aside {
         text.push_str(" (in brackets: not counted, because a heavier sign of the same sort is)");
     }
+    if reported.judgement.verdict == Some(Verdict::Likely) && probability(reported.judgement) >= 0.99 {
+        text.push_str("; not confirmed, as none of the signs is proof by itself");
+    }
     page.field("together", &text);
 }
 
@@ -448,6 +454,7 @@ mod tests {
     use super::super::{Closing, Text};
     use super::*;
     use crate::capture::source::FileNote;
+    use crate::finding::evidence::Observation;
     use crate::report::escape::is_unsafe;
 
     const EXPECTED: &str = "\
@@ -554,6 +561,18 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
     }
 
     #[test]
+    fn a_ttl_that_tells_no_distance_is_told_as_it_arrived() {
+        let injector = Injector {
+            arrival_ttl: Some(47),
+            ..Injector::default()
+        };
+        assert_eq!(
+            distance(Some(&injector)),
+            "its distance is unknown (its packets arrive with TTL 47)"
+        );
+    }
+
+    #[test]
     fn the_sentence_is_no_surer_than_the_verdict() {
         for (verdict, words) in [
             (Verdict::Confirmed, "the server did not send it"),
@@ -562,6 +581,17 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         ] {
             assert!(account(&sample::reset(), verdict).contains(words));
         }
+    }
+
+    #[test]
+    fn a_high_probability_without_proof_is_explained() {
+        let mut finding = sample::reset();
+        finding.evidence[0].observation = Observation::ResetAheadOfStream { by: 7 };
+        finding.evidence.truncate(3);
+        finding.evidence[2].observation = Observation::IpIdCopiedFromTrigger { ip_id: 7, offset: 0 };
+        let text = words(&written(&finding, &sample::one_file(), 100));
+        assert!(text.starts_with("LIKELY") && text.contains("99."), "{text}");
+        assert!(text.contains("not confirmed, as none of the signs is proof"), "{text}");
     }
 
     #[test]
