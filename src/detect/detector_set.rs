@@ -5,6 +5,7 @@ use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
+use super::silent_drop::SilentDrop;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -84,4 +85,5 @@ detectors! {
     dns_injection: DnsInjection,
     block_page: BlockPage,
     payload_injection: PayloadInjection,
+    silent_drop: SilentDrop,
 }

@@ -66,7 +66,7 @@ pub enum CameTo {
 }
 
 /// A registrable domain, as a digest that is the same in every run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainId(u64);
 
 impl DomainId {

@@ -260,6 +260,20 @@ pub enum Observation {
         /// How often the client repeated itself in vain.
         repeated: u16,
     },
+    /// A request, and all the client sent after it, drew no reaction at all.
+    RequestUnanswered {
+        /// How many packets the client sent in vain, the request included.
+        tries: u16,
+    },
+    /// A request was acknowledged, and then nothing came any more.
+    AcknowledgedThenSilence {
+        /// How many packets the client sent in vain, the request included.
+        tries: u16,
+    },
+    /// The request is large: paths that lose large packets swallow it, whatever it names.
+    LargeRequest,
+    /// The server goes on repeating its SYN-ACK: it is alive, and the client's packets do not reach it.
+    ServerStillWaits,
     /// The capture may have lost packets of this flow.
     CaptureLoss,
 
@@ -275,6 +289,16 @@ pub enum Observation {
         failed: u32,
         /// Flows that asked the same server for other domains and were served.
         others_served: u32,
+    },
+    /// Flow after flow dies at the packet that carries this name.
+    DiesAtTheName {
+        /// In how many flows.
+        flows: u32,
+    },
+    /// Other names die at this server in the same way, and none works: the server or the way to it is down.
+    OtherNamesDieToo {
+        /// In how many flows.
+        flows: u32,
     },
     /// The same DNS server lately gave this address for every name: a captive portal does so.
     OneAddressForAllNames {
@@ -539,6 +563,30 @@ impl Observation {
                 "11 % of forged answers seen from outside come late: Hoang et al. 2021; margin [E]",
             ),
             Self::SilentAfterAnswer { .. } => row("silent_after_answer", Aftermath, 0.60, 0.02, JUDGED),
+            Self::RequestUnanswered { tries } | Self::AcknowledgedThenSilence { tries } => {
+                let key = match self {
+                    Self::RequestUnanswered { .. } => "request_unanswered",
+                    _ => "acknowledged_then_silence",
+                };
+                match tries {
+                    4.. => row(
+                        key,
+                        Aftermath,
+                        0.95,
+                        0.05,
+                        "wire-facts 6.4: three repetitions unanswered [E]",
+                    ),
+                    0..=3 => row(key, Aftermath, 0.90, 0.10, JUDGED),
+                }
+            }
+            Self::LargeRequest => row(
+                "large_request",
+                Header,
+                0.30,
+                0.60,
+                "wire-facts 8: path MTU black holes [E]",
+            ),
+            Self::ServerStillWaits => row("server_still_waits", Timing, 0.30, 0.10, JUDGED),
             Self::CaptureLoss => row("capture_loss", Aftermath, 0.10, 0.50, JUDGED),
 
             Self::AddressForUnrelatedNames { .. } => row("address_for_unrelated_names", CrossFlow, 0.70, 0.02, JUDGED),
@@ -546,6 +594,18 @@ impl Observation {
                 3.. => row("only_this_name", CrossFlow, 0.90, 0.01, JUDGED),
                 0..=2 => row("only_this_name", CrossFlow, 0.90, 0.12, JUDGED),
             },
+            Self::DiesAtTheName { flows } => match flows {
+                10.. => row(
+                    "dies_at_the_name",
+                    CrossFlow,
+                    0.80,
+                    0.002,
+                    "wire-facts 7.2 (e), many times over [E]",
+                ),
+                3..=9 => row("dies_at_the_name", CrossFlow, 0.80, 0.01, "wire-facts 7.2 (e) [E]"),
+                0..=2 => row("dies_at_the_name", CrossFlow, 0.80, 0.12, JUDGED),
+            },
+            Self::OtherNamesDieToo { .. } => row("other_names_die_too", CrossFlow, 0.03, 0.60, JUDGED),
             Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
         }
     }
@@ -788,6 +848,24 @@ impl fmt::Display for Observation {
                     "after this answer the server never reacted again, though the client repeated itself {repeated} times"
                 )
             }
+            Self::RequestUnanswered { tries } => {
+                write!(
+                    f,
+                    "the request and all after it, {tries} packets, drew no reaction, though the handshake worked"
+                )
+            }
+            Self::AcknowledgedThenSilence { tries } => {
+                write!(
+                    f,
+                    "the request was acknowledged, and then nothing came any more, though the client sent {tries} packets"
+                )
+            }
+            Self::LargeRequest => {
+                f.write_str("the request is large: a path that loses large packets swallows it whatever it names")
+            }
+            Self::ServerStillWaits => {
+                f.write_str("the server goes on repeating its SYN-ACK: it is alive and does not hear the client")
+            }
             Self::CaptureLoss => f.write_str("the capture may have lost packets of this flow"),
             Self::AddressForUnrelatedNames { names } => {
                 write!(f, "the same address was given for {names} unrelated names")
@@ -795,6 +873,13 @@ impl fmt::Display for Observation {
             Self::OnlyThisName { failed, others_served } => write!(
                 f,
                 "this name failed in {failed} flows, while the same server served other names in {others_served}"
+            ),
+            Self::DiesAtTheName { flows } => {
+                write!(f, "{flows} flows die at the very packet that carries this name")
+            }
+            Self::OtherNamesDieToo { flows } => write!(
+                f,
+                "{flows} flows for other names die at this server too, and none works: the way there may be down"
             ),
             Self::OneAddressForAllNames { names } => write!(
                 f,

@@ -135,20 +135,29 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         Some(Party::Client) => "the client",
         Some(Party::Server) => match finding.kind {
             Kind::DnsInjection => "the DNS server",
-            Kind::RstInjection | Kind::BlockPage | Kind::PayloadInjection => "the server",
+            Kind::RstInjection | Kind::BlockPage | Kind::PayloadInjection | Kind::SilentDrop => "the server",
         },
         None => "one end",
-    };
-    let what = match finding.kind {
-        Kind::RstInjection => "A TCP reset, which ends the connection, came",
-        Kind::DnsInjection => "A DNS answer came",
-        Kind::BlockPage => "An HTTP answer came",
-        Kind::PayloadInjection => "Data came",
     };
     let doubt = match verdict {
         Verdict::Confirmed => "did not send it",
         Verdict::Likely => "most likely did not send it",
         Verdict::Possible => "may not have sent it",
+    };
+    let came = |what| format!("{what} in the name of {sender}, and {sender} {doubt}.");
+    let what = match finding.kind {
+        Kind::RstInjection => came("A TCP reset, which ends the connection, came"),
+        Kind::DnsInjection => came("A DNS answer came"),
+        Kind::BlockPage => came("An HTTP answer came"),
+        Kind::PayloadInjection => came("Data came"),
+        Kind::SilentDrop => {
+            let sure = match verdict {
+                Verdict::Confirmed => "was",
+                Verdict::Likely => "was most likely",
+                Verdict::Possible => "may have been",
+            };
+            format!("The connection was made, and the client's request {sure} swallowed on the way: nothing came back.")
+        }
     };
     let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
     let means = match name {
@@ -158,7 +167,7 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         ),
         None => "This behaviour is compatible with filtering on the way.".to_owned(),
     };
-    format!("{what} in the name of {sender}, and {sender} {doubt}. {means}")
+    format!("{what} {means}")
 }
 
 fn stage(finding: &Finding) -> Option<String> {
