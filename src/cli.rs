@@ -7,6 +7,7 @@
 mod control;
 mod diagnostics;
 mod exit;
+mod forge;
 mod input;
 mod output;
 mod progress;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Read(read::ReadArgs),
+    Forge(forge::ForgeArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -55,6 +57,7 @@ pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
         Command::Read(args) => read::run(&args, cli.common),
+        Command::Forge(args) => forge::run(&args, cli.common),
         Command::Schema(_) => schema::run(),
     };
     match exit {
