@@ -1,6 +1,6 @@
 //! The observations a verdict may rest on: each with its group, its weight and the sentence that explains it.
 //!
-//! The table is [`Observation::row`]: one line an observation. A figure marked `[E]` is an engineering judgement that
+//! The table is `Observation::row`: one line an observation. A figure marked `[E]` is an engineering judgement that
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
 mod row;
