@@ -7,6 +7,7 @@
 mod control;
 mod diagnostics;
 mod exit;
+mod feed;
 mod forge;
 mod input;
 mod output;
