@@ -7,6 +7,8 @@
 mod control;
 mod diagnostics;
 mod exit;
+mod feed;
+mod forge;
 mod input;
 mod output;
 mod progress;
@@ -36,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Read(read::ReadArgs),
+    Forge(forge::ForgeArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -55,6 +58,7 @@ pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
         Command::Read(args) => read::run(&args, cli.common),
+        Command::Forge(args) => forge::run(&args, cli.common),
         Command::Schema(_) => schema::run(),
     };
     match exit {

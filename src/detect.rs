@@ -14,3 +14,4 @@ pub mod payload_injection;
 pub mod provenance;
 pub mod rst_injection;
 pub mod signature;
+pub mod silent_drop;

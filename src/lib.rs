@@ -5,6 +5,7 @@ pub mod capture;
 pub mod detect;
 pub mod engine;
 pub mod finding;
+pub mod fixture;
 pub mod flow;
 pub mod packet;
 pub mod payload;

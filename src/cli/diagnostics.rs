@@ -2,11 +2,12 @@
 //!
 //! They come as `tracing` events from wherever they are noticed. File names and the like in them are escaped.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use blockscope::report::escape::escaped;
 use indicatif::ProgressBar;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
@@ -44,7 +45,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let severity = match *event.metadata().level() {
             Level::ERROR => "error",
             Level::WARN => "warning",
@@ -52,9 +53,38 @@ where
             Level::DEBUG => "debug",
             Level::TRACE => "trace",
         };
-        let mut message = String::new();
-        context.format_fields(Writer::new(&mut message), event)?;
-        writeln!(writer, "{}", line(severity, &message))
+        let mut told = Told::default();
+        event.record(&mut told);
+        writeln!(
+            writer,
+            "{}",
+            line(severity, &format!("{}{}", told.message, told.fields))
+        )
+    }
+}
+
+/// An event's message and its other fields, unescaped: [`line`] does that, as everywhere.
+#[derive(Default)]
+struct Told {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " ({name}: {value:?})"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.record_debug(field, &format_args!("{value}"));
     }
 }
 

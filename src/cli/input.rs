@@ -5,21 +5,36 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use blockscope::capture::capture_set::CaptureSet;
-use blockscope::capture::error::CaptureError;
 use blockscope::capture::filter::{Filter, Filtered};
 use blockscope::capture::source::Source;
 use blockscope::report::escape::escaped_path;
+
+use super::feed::Feed;
 
 /// The captures at `paths` (files, directories, `-`), as far as `filter` lets them through.
 ///
 /// # Errors
 /// A filter that does not compile. What is wrong with a file is told when its turn comes.
-pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> Result<Box<dyn Source>, CaptureError> {
+pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
+    let filter = filter.map(Filter::new).transpose()?;
     let captures = CaptureSet::open(paths);
-    Ok(match filter {
-        Some(expression) => Box::new(Filtered::new(captures, Filter::new(expression)?)),
-        None => Box::new(captures),
-    })
+    if paths.iter().any(|path| may_stall(path)) {
+        Ok(filtered(Feed::start(captures)?, filter))
+    } else {
+        Ok(filtered(captures, filter))
+    }
+}
+
+fn filtered(source: impl Source + 'static, filter: Option<Filter>) -> Box<dyn Source> {
+    match filter {
+        Some(filter) => Box::new(Filtered::new(source, filter)),
+        None => Box::new(source),
+    }
+}
+
+/// Whether a read may wait for somebody else: standard input, FIFOs, devices.
+fn may_stall(path: &Path) -> bool {
+    path == Path::new("-") || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// The expression in the file at `path`, without its comments (from `#` to the end of the line, as tcpdump has it).

@@ -134,7 +134,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .transpose()
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
-    let mut source = input::open(&args.inputs, filter).map_err(|error| usage(error.into()))?;
+    let mut source = input::open(&args.inputs, filter).map_err(usage)?;
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
     let mut sink = sink(args, common, output);
     let settings = Settings {

@@ -5,7 +5,9 @@ use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
+use super::silent_drop::SilentDrop;
 use crate::finding::docket::Docket;
+use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
 
 /// Writes the set, its memories and its habits out for a list of detectors, so that a call is direct and each memory
@@ -69,9 +71,19 @@ macro_rules! detectors {
     };
 }
 
+impl AllHabits {
+    /// Adds what only the detectors count to `coverage`.
+    pub fn count(&self, coverage: &mut Coverage) {
+        let (answered, unanswered) = self.dns_injection.counts();
+        coverage.dns_answered += answered;
+        coverage.dns_unanswered += unanswered;
+    }
+}
+
 detectors! {
     rst_injection: RstInjection,
     dns_injection: DnsInjection,
     block_page: BlockPage,
     payload_injection: PayloadInjection,
+    silent_drop: SilentDrop,
 }

@@ -8,6 +8,17 @@ use std::net::IpAddr;
 
 use dashmap::DashMap;
 
+use crate::payload::dns_name::hash_dotted;
+
+/// What is known of one registrable domain at one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameRecord {
+    /// Flows that asked for it and were served.
+    pub served: u32,
+    /// Flows that asked for it and were not.
+    pub failed: u32,
+}
+
 /// What is known of one host as a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostRecord {
@@ -15,8 +26,8 @@ pub struct HostRecord {
     pub ttls: Vec<(u8, u32)>,
     /// Its flows in which it sent data.
     pub served: u32,
-    /// Its flows that were reset in its name before it sent any data.
-    pub reset: u32,
+    /// Of these, flows that asked for a name.
+    pub served_by_name: u32,
 }
 
 impl HostRecord {
@@ -37,6 +48,8 @@ pub struct FlowOutcome {
     pub server: IpAddr,
     /// The TTL its packets arrived with, resets left out.
     pub ttl: Option<u8>,
+    /// The registrable domain the client asked for.
+    pub domain: Option<DomainId>,
     /// What came of the flow.
     pub came_to: CameTo,
 }
@@ -44,18 +57,31 @@ pub struct FlowOutcome {
 /// What came of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CameTo {
-    /// The server sent data.
+    /// The client got data of the server.
     Served,
-    /// It was reset in the server's name before that.
-    Reset,
-    /// Neither.
+    /// It asked and got none.
+    Failed,
+    /// It never asked.
     Nothing,
+}
+
+/// A registrable domain, as a digest that is the same in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainId(u64);
+
+impl DomainId {
+    /// The registrable domain of `name` (by the public suffix list), or `name` itself where there is none.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Self(hash_dotted(psl::domain_str(name).unwrap_or(name)))
+    }
 }
 
 /// The hosts of the whole capture.
 #[derive(Debug, Default)]
 pub struct Baselines {
     hosts: DashMap<IpAddr, HostRecord>,
+    names: DashMap<(IpAddr, DomainId), NameRecord>,
 }
 
 impl Baselines {
@@ -69,11 +95,25 @@ impl Baselines {
                 None => record.ttls.push((ttl, 1)),
             }
         }
+        let served = outcome.came_to == CameTo::Served;
+        record.served = record.served.saturating_add(u32::from(served));
+        record.served_by_name = record
+            .served_by_name
+            .saturating_add(u32::from(served && outcome.domain.is_some()));
+        drop(record);
+        let Some(domain) = outcome.domain else { return };
+        let mut name = self.names.entry((outcome.server, domain)).or_default();
         match outcome.came_to {
-            CameTo::Served => record.served = record.served.saturating_add(1),
-            CameTo::Reset => record.reset = record.reset.saturating_add(1),
+            CameTo::Served => name.served = name.served.saturating_add(1),
+            CameTo::Failed => name.failed = name.failed.saturating_add(1),
             CameTo::Nothing => {}
         }
+    }
+
+    /// What is known of `domain` at `server`.
+    #[must_use]
+    pub fn name(&self, server: IpAddr, domain: DomainId) -> Option<NameRecord> {
+        self.names.get(&(server, domain)).map(|record| *record)
     }
 
     /// What is known of `host`.
@@ -90,22 +130,27 @@ mod tests {
     #[test]
     fn the_order_of_additions_does_not_matter() {
         let server = IpAddr::from([192, 0, 2, 1]);
+        let domain = Some(DomainId::of("www.example.org"));
         let outcome = |ttl, came_to| FlowOutcome {
             server,
             ttl: Some(ttl),
+            domain,
             came_to,
         };
         let outcomes = [
             outcome(50, CameTo::Served),
-            outcome(60, CameTo::Reset),
+            outcome(60, CameTo::Failed),
             outcome(60, CameTo::Nothing),
         ];
         let there = Baselines::default();
         outcomes.iter().for_each(|outcome| there.add(outcome));
         let back = Baselines::default();
         outcomes.iter().rev().for_each(|outcome| back.add(outcome));
-        let (there, back) = (there.host(server).unwrap(), back.host(server).unwrap());
-        assert_eq!((there.served, there.reset, there.usual_ttl()), (1, 1, Some(60)));
-        assert_eq!((back.served, back.reset, back.usual_ttl()), (1, 1, Some(60)));
+        for baselines in [there, back] {
+            let host = baselines.host(server).unwrap();
+            assert_eq!((host.served, host.served_by_name, host.usual_ttl()), (1, 1, Some(60)));
+            let name = baselines.name(server, DomainId::of("example.org")).unwrap();
+            assert_eq!(name, NameRecord { served: 1, failed: 1 });
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Puts what all workers found in capture order, adds what only the whole capture can tell, and judges.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 
-use super::baselines::Baselines;
+use super::baselines::{Baselines, DomainId};
 use super::worker::Report;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Party, Stage};
@@ -42,8 +43,11 @@ impl Ledger {
             coverage.findings_dropped += (findings.len() - MOST_FINDINGS) as u64;
             findings.truncate(MOST_FINDINGS);
         }
+        let deaths = Deaths::of(&findings);
         for finding in &mut findings {
+            deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
+            compare_with_other_names(finding, baselines);
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
@@ -59,15 +63,61 @@ impl Ledger {
     }
 }
 
-/// A forged page is forged data too; it is told once, as what it is. Findings are in capture order.
+/// How many flows died at which server, in all and by name.
+#[derive(Debug, Default)]
+struct Deaths {
+    by_server: BTreeMap<IpAddr, u32>,
+    by_name: BTreeMap<(IpAddr, DomainId), u32>,
+}
+
+impl Deaths {
+    fn of(findings: &[Finding]) -> Self {
+        let mut deaths = Self::default();
+        for finding in findings.iter().filter(|finding| finding.kind == Kind::SilentDrop) {
+            let server = finding.conversation.server.ip;
+            *deaths.by_server.entry(server).or_default() += 1;
+            if let Some(domain) = domain(finding) {
+                *deaths.by_name.entry((server, domain)).or_default() += 1;
+            }
+        }
+        deaths
+    }
+
+    /// One flow that dies is an accident; that the same name dies again and again is not, unless everything does.
+    fn compare(&self, finding: &mut Finding, baselines: &Baselines) {
+        let server = finding.conversation.server.ip;
+        let (Kind::SilentDrop, Some(domain)) = (finding.kind, domain(finding)) else {
+            return;
+        };
+        let flows = self.by_name.get(&(server, domain)).copied().unwrap_or(0);
+        let others = self.by_server.get(&server).copied().unwrap_or(0).saturating_sub(flows);
+        let host_works = baselines.host(server).is_some_and(|host| host.served > 0);
+        if others > 0 && !host_works {
+            finding
+                .evidence
+                .push(Evidence::at(Observation::OtherNamesDieToo { flows: others }, &[]));
+        } else if flows >= 2 {
+            finding
+                .evidence
+                .push(Evidence::at(Observation::DiesAtTheName { flows }, &[]));
+        }
+    }
+}
+
+/// The registrable domain of the name that set the box off.
+fn domain(finding: &Finding) -> Option<DomainId> {
+    finding.trigger.as_ref()?.name.as_deref().map(DomainId::of)
+}
+
+/// A forged page or DNS answer is forged data too; it is told once, as what it is.
 fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
-    let pages: HashSet<FrameNumber> = findings
+    let told: HashSet<FrameNumber> = findings
         .iter()
-        .filter(|finding| finding.kind == Kind::BlockPage && finding.verdict().is_some())
+        .filter(|finding| finding.kind != Kind::PayloadInjection && finding.verdict().is_some())
         .flat_map(|finding| finding.forged.iter().copied())
         .collect();
     findings.retain(|finding| {
-        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| pages.contains(frame))
+        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| told.contains(frame))
     });
 }
 
@@ -95,6 +145,31 @@ fn compare_with_host(finding: &mut Finding, baselines: &Baselines) {
             Observation::ResetTtlDiffers { reset, usual },
             &[finding.decided_by],
         ));
+    }
+}
+
+/// Served flows for other names that a server must show before a name's failing there means anything.
+const OTHERS_SERVED: u32 = 2;
+
+/// A name that always fails at a server that serves others is filtered by name.
+fn compare_with_other_names(finding: &mut Finding, baselines: &Baselines) {
+    let by_name = match finding.kind {
+        Kind::RstInjection | Kind::SilentDrop => true,
+        Kind::DnsInjection | Kind::BlockPage | Kind::PayloadInjection => false,
+    };
+    let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
+    let (true, Some(name)) = (by_name, name) else { return };
+    let server = finding.conversation.server.ip;
+    let (Some(host), Some(record)) = (baselines.host(server), baselines.name(server, DomainId::of(name))) else {
+        return;
+    };
+    let others_served = host.served_by_name.saturating_sub(record.served);
+    if record.served == 0 && record.failed > 0 && others_served >= OTHERS_SERVED {
+        let observation = Observation::OnlyThisName {
+            failed: record.failed,
+            others_served,
+        };
+        finding.evidence.push(Evidence::at(observation, &[]));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::baselines::{Baselines, CameTo, FlowOutcome};
+use super::baselines::{Baselines, CameTo, DomainId, FlowOutcome};
 use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
 use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
 use crate::finding::docket::Docket;
@@ -304,22 +304,33 @@ impl Shard {
     pub fn coverage(&self) -> Coverage {
         let mut coverage = self.coverage.clone();
         coverage.heads_refused = self.heads.refused();
+        self.habits.count(&mut coverage);
         coverage
     }
 }
 
 /// What `flow` shows of its server.
 fn outcome(flow: &Flow) -> FlowOutcome {
-    let server = flow.side(Party::Server);
+    let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+    let asked = client.data_packets > 0;
+    // What the server sent and the client, reset in between, never took in is no service.
+    let taken_in = client.reset.is_none()
+        || match (flow.first_byte(Party::Server), client.acked) {
+            (Some(first), Some(acked)) => acked.is_after(first),
+            _ => true,
+        };
     FlowOutcome {
         server: flow.conversation().server.ip,
         ttl: server.profile.usual_ttl(),
-        came_to: if server.data_packets > 0 {
-            CameTo::Served
-        } else if server.reset.is_some() {
-            CameTo::Reset
-        } else {
-            CameTo::Nothing
+        domain: flow
+            .asked
+            .as_ref()
+            .filter(|asked| !asked.name.is_empty())
+            .map(|asked| DomainId::of(&asked.name)),
+        came_to: match (asked, server.data_packets > 0 && taken_in) {
+            (_, true) => CameTo::Served,
+            (true, false) => CameTo::Failed,
+            (false, false) => CameTo::Nothing,
         },
     }
 }

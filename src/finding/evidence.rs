@@ -25,6 +25,13 @@ pub enum Observation {
         /// Time from the reset to the data.
         after: Duration,
     },
+    /// The sender of a reset went on sending, packet after packet.
+    SenderWentOn {
+        /// How many packets contradict the reset.
+        packets: u16,
+        /// Time from the reset to the first of them.
+        after: Duration,
+    },
     /// A reset lies below data its sender had already sent.
     ResetBelowData {
         /// By how many bytes.
@@ -73,6 +80,13 @@ pub enum Observation {
         /// The reset's.
         reset: u8,
         /// The sender's usual one.
+        usual: u8,
+    },
+    /// One sender's resets come in two kinds: with its usual TTL, and with another.
+    TwoKindsOfReset {
+        /// The strange ones'.
+        strange: u8,
+        /// The others', which is the sender's usual one.
         usual: u8,
     },
     /// A packet other than a reset arrived with another TTL than its sender's other packets.
@@ -129,6 +143,13 @@ pub enum Observation {
         /// Time from the trigger to the reset.
         after: Duration,
         /// The handshake's round trip as seen from the tap.
+        round_trip: Duration,
+    },
+    /// The client gave up before any answer could have reached it.
+    AbortBeforeAnswer {
+        /// Time from the request to the reset.
+        after: Duration,
+        /// The round trip between the tap and the client.
         round_trip: Duration,
     },
     /// An answer faster than the server can be reached.
@@ -234,6 +255,25 @@ pub enum Observation {
         /// Time from the genuine to the forged one.
         by: Duration,
     },
+    /// The server answered, closed, and never reacted to anything again.
+    SilentAfterAnswer {
+        /// How often the client repeated itself in vain.
+        repeated: u16,
+    },
+    /// A request, and all the client sent after it, drew no reaction at all.
+    RequestUnanswered {
+        /// How many packets the client sent in vain, the request included.
+        tries: u16,
+    },
+    /// A request was acknowledged, and then nothing came any more.
+    AcknowledgedThenSilence {
+        /// How many packets the client sent in vain, the request included.
+        tries: u16,
+    },
+    /// The request is large: paths that lose large packets swallow it, whatever it names.
+    LargeRequest,
+    /// The server goes on repeating its SYN-ACK: it is alive, and the client's packets do not reach it.
+    ServerStillWaits,
     /// The capture may have lost packets of this flow.
     CaptureLoss,
 
@@ -243,8 +283,23 @@ pub enum Observation {
         /// For how many registrable domains.
         names: u32,
     },
-    /// The same claimed sender's packets in other flows show this habit too.
-    HabitOfTheServer,
+    /// This name fails at a server that serves other names.
+    OnlyThisName {
+        /// Flows that asked for this registrable domain and failed.
+        failed: u32,
+        /// Flows that asked the same server for other domains and were served.
+        others_served: u32,
+    },
+    /// Flow after flow dies at the packet that carries this name.
+    DiesAtTheName {
+        /// In how many flows.
+        flows: u32,
+    },
+    /// Other names die at this server in the same way, and none works: the server or the way to it is down.
+    OtherNamesDieToo {
+        /// In how many flows.
+        flows: u32,
+    },
     /// The same DNS server lately gave this address for every name: a captive portal does so.
     OneAddressForAllNames {
         /// For how many names in a row.
@@ -298,6 +353,13 @@ impl Observation {
         const JUDGED: &str = "[E]";
         match self {
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
+            Self::SenderWentOn { .. } => proof(
+                "sender_went_on",
+                Sequence,
+                0.30,
+                0.0006,
+                "0 of 241 ordinary resets in benign captures; margin [E]",
+            ),
             Self::ResetBelowData { .. } => proof("reset_below_data", Sequence, 0.50, 0.005, WEAVER),
             Self::ResetSequenceJump { .. } => proof(
                 "reset_sequence_jump",
@@ -364,6 +426,7 @@ impl Observation {
                 0.28,
                 "28 % of ordinary resets: Weaver et al. App. C; 46 of 151 in controls",
             ),
+            Self::TwoKindsOfReset { .. } => row("two_kinds_of_reset", Header, 0.40, 0.01, JUDGED),
             Self::TtlDiffers { .. } => row(
                 "ttl_differs",
                 Header,
@@ -420,6 +483,7 @@ impl Observation {
             ),
 
             Self::ResetRightAfterTrigger { .. } => row("reset_right_after_trigger", Timing, 0.90, 0.02, JUDGED),
+            Self::AbortBeforeAnswer { .. } => row("abort_before_answer", Timing, 0.90, 0.05, JUDGED),
             Self::TooFast { .. } => row(
                 "too_fast",
                 Timing,
@@ -498,10 +562,50 @@ impl Observation {
                 0.03,
                 "11 % of forged answers seen from outside come late: Hoang et al. 2021; margin [E]",
             ),
+            Self::SilentAfterAnswer { .. } => row("silent_after_answer", Aftermath, 0.60, 0.02, JUDGED),
+            Self::RequestUnanswered { tries } | Self::AcknowledgedThenSilence { tries } => {
+                let key = match self {
+                    Self::RequestUnanswered { .. } => "request_unanswered",
+                    _ => "acknowledged_then_silence",
+                };
+                match tries {
+                    4.. => row(
+                        key,
+                        Aftermath,
+                        0.95,
+                        0.05,
+                        "wire-facts 6.4: three repetitions unanswered [E]",
+                    ),
+                    0..=3 => row(key, Aftermath, 0.90, 0.10, JUDGED),
+                }
+            }
+            Self::LargeRequest => row(
+                "large_request",
+                Header,
+                0.30,
+                0.60,
+                "wire-facts 8: path MTU black holes [E]",
+            ),
+            Self::ServerStillWaits => row("server_still_waits", Timing, 0.30, 0.10, JUDGED),
             Self::CaptureLoss => row("capture_loss", Aftermath, 0.10, 0.50, JUDGED),
 
             Self::AddressForUnrelatedNames { .. } => row("address_for_unrelated_names", CrossFlow, 0.70, 0.02, JUDGED),
-            Self::HabitOfTheServer => row("habit_of_the_server", CrossFlow, 0.05, 0.60, JUDGED),
+            Self::OnlyThisName { failed, .. } => match failed {
+                3.. => row("only_this_name", CrossFlow, 0.90, 0.01, JUDGED),
+                0..=2 => row("only_this_name", CrossFlow, 0.90, 0.12, JUDGED),
+            },
+            Self::DiesAtTheName { flows } => match flows {
+                10.. => row(
+                    "dies_at_the_name",
+                    CrossFlow,
+                    0.80,
+                    0.002,
+                    "wire-facts 7.2 (e), many times over [E]",
+                ),
+                3..=9 => row("dies_at_the_name", CrossFlow, 0.80, 0.01, "wire-facts 7.2 (e) [E]"),
+                0..=2 => row("dies_at_the_name", CrossFlow, 0.80, 0.12, JUDGED),
+            },
+            Self::OtherNamesDieToo { .. } => row("other_names_die_too", CrossFlow, 0.03, 0.60, JUDGED),
             Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
         }
     }
@@ -542,6 +646,13 @@ impl fmt::Display for Observation {
         match self {
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
+            }
+            Self::SenderWentOn { packets, after } => {
+                write!(
+                    f,
+                    "the sender went on for {packets} packets, from {} after its own reset",
+                    readable(*after)
+                )
             }
             Self::ResetBelowData { by } => {
                 write!(f, "the reset lies {by} bytes behind data its sender had already sent")
@@ -592,6 +703,12 @@ impl fmt::Display for Observation {
                     "the reset arrived with TTL {reset}, the sender's other packets with {usual} (weak: firewalls and balancers do that too)"
                 )
             }
+            Self::TwoKindsOfReset { strange, usual } => {
+                write!(
+                    f,
+                    "this sender's resets are of two kinds: with its usual TTL {usual}, and with {strange}"
+                )
+            }
             Self::TtlDiffers { packet, usual } => {
                 write!(f, "arrived with TTL {packet}, the sender's other packets with {usual}")
             }
@@ -632,6 +749,14 @@ impl fmt::Display for Observation {
                 write!(
                     f,
                     "reset {} after the trigger and before the server said anything (round trip {})",
+                    readable(*after),
+                    readable(*round_trip)
+                )
+            }
+            Self::AbortBeforeAnswer { after, round_trip } => {
+                write!(
+                    f,
+                    "the client gave up {} after asking, before an answer could have reached it ({} away and back)",
                     readable(*after),
                     readable(*round_trip)
                 )
@@ -717,11 +842,45 @@ impl fmt::Display for Observation {
             Self::GenuineAnswerBefore { by } => {
                 write!(f, "the genuine answer had arrived {} before", readable(*by))
             }
+            Self::SilentAfterAnswer { repeated } => {
+                write!(
+                    f,
+                    "after this answer the server never reacted again, though the client repeated itself {repeated} times"
+                )
+            }
+            Self::RequestUnanswered { tries } => {
+                write!(
+                    f,
+                    "the request and all after it, {tries} packets, drew no reaction, though the handshake worked"
+                )
+            }
+            Self::AcknowledgedThenSilence { tries } => {
+                write!(
+                    f,
+                    "the request was acknowledged, and then nothing came any more, though the client sent {tries} packets"
+                )
+            }
+            Self::LargeRequest => {
+                f.write_str("the request is large: a path that loses large packets swallows it whatever it names")
+            }
+            Self::ServerStillWaits => {
+                f.write_str("the server goes on repeating its SYN-ACK: it is alive and does not hear the client")
+            }
             Self::CaptureLoss => f.write_str("the capture may have lost packets of this flow"),
             Self::AddressForUnrelatedNames { names } => {
                 write!(f, "the same address was given for {names} unrelated names")
             }
-            Self::HabitOfTheServer => f.write_str("the sender's packets in other flows show the same habit"),
+            Self::OnlyThisName { failed, others_served } => write!(
+                f,
+                "this name failed in {failed} flows, while the same server served other names in {others_served}"
+            ),
+            Self::DiesAtTheName { flows } => {
+                write!(f, "{flows} flows die at the very packet that carries this name")
+            }
+            Self::OtherNamesDieToo { flows } => write!(
+                f,
+                "{flows} flows for other names die at this server too, and none works: the way there may be down"
+            ),
             Self::OneAddressForAllNames { names } => write!(
                 f,
                 "the server gave this address for {names} names in a row, as a captive portal does"

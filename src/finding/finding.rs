@@ -18,15 +18,18 @@ pub enum Kind {
     BlockPage,
     /// Any other data put into a TCP stream.
     PayloadInjection,
+    /// A request swallowed on the way.
+    SilentDrop,
 }
 
 impl Kind {
     /// All kinds, in the order they are listed.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::RstInjection,
         Self::DnsInjection,
         Self::BlockPage,
         Self::PayloadInjection,
+        Self::SilentDrop,
     ];
 
     /// The kind's name in records and on the command line.
@@ -37,6 +40,7 @@ impl Kind {
             Self::DnsInjection => "dns_injection",
             Self::BlockPage => "block_page",
             Self::PayloadInjection => "payload_injection",
+            Self::SilentDrop => "silent_drop",
         }
     }
 
@@ -48,6 +52,7 @@ impl Kind {
             Self::DnsInjection => "forged DNS answer",
             Self::BlockPage => "block page in the server's name",
             Self::PayloadInjection => "forged data in a TCP stream",
+            Self::SilentDrop => "request swallowed on the way",
         }
     }
 }

@@ -230,7 +230,9 @@ impl Flow {
             self.client = if segment.flags.ack() { sender.other() } else { sender };
             self.client_known_by = ClientKnownBy::Handshake;
         }
-        self.sides[sender.index()].learn(&note, segment);
+        let side = &mut self.sides[sender.index()];
+        let is_new = side.end.is_none_or(|end| note.end().is_after(end));
+        side.learn(&note, segment);
         if self.handshake_done.is_none()
             && self.party(sender) == Party::Client
             && !segment.flags.syn()
@@ -241,11 +243,11 @@ impl Flow {
             self.handshake_done = Some(packet.frame.at);
         }
         if segment.payload_len > 0 && !segment.flags.rst() {
-            self.learn_payload(sender, &note, segment, heads);
+            self.learn_payload(sender, &note, segment, heads, is_new);
         }
     }
 
-    fn learn_payload(&mut self, sender: End, note: &Note, segment: &Segment<'_>, heads: &mut Heads) {
+    fn learn_payload(&mut self, sender: End, note: &Note, segment: &Segment<'_>, heads: &mut Heads, is_new: bool) {
         let side = &mut self.sides[sender.index()];
         if side.head.is_none() && side.data_packets == 1 {
             let first = side.opening.map_or(segment.seq, |opening| opening.seq.plus(1));
@@ -253,7 +255,10 @@ impl Flow {
         }
         let Some(head) = side.head else { return };
         heads.learn(head, segment, note.frame);
-        self.read_request(sender, note, segment, heads.whole(head));
+        // A request that is repeated is not asked anew, but one that came in the wrong order may be complete now.
+        if is_new || self.requests == 0 {
+            self.read_request(sender, note, segment, heads.whole(head));
+        }
     }
 
     fn read_request(&mut self, sender: End, note: &Note, segment: &Segment<'_>, whole: &[u8]) {

@@ -102,6 +102,11 @@ impl Answer {
         matches!(self.status, None | Some(300..=599)) || self.note.flags.fin()
     }
 
+    /// Whether it redirects or refuses without Date and Server, and closes the stream with the same packet.
+    pub(super) const fn closes_bare(&self) -> bool {
+        self.bare && self.note.flags.fin() && matches!(self.status, Some(300..=499))
+    }
+
     /// Whether it should be weighed soon.
     pub(super) fn deserves_a_look(&self) -> bool {
         self.looks_like_a_notice() || self.row.is_some() || !self.contradictions.is_empty()

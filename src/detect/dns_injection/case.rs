@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::exchange::{Answer, AskedBy, Exchanges, Question};
+use super::devices::{TtlHabit, ttl_habit};
+use super::exchange::{Answer, Exchanges, Question};
 use super::resolver_habits::Resolver;
-use super::weigh::{Background, against, block_address, intrinsic, is_private, unlike_others, weight_of};
+use super::weigh::{Background, SURE, against, block_address, intrinsic, is_private, unlike_others, weight_of};
 use crate::finding::evidence::{AnswerExcuse, Evidence, Observation};
 use crate::finding::finding::{
     Application, Conversation, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position, Trigger,
@@ -416,6 +417,7 @@ impl<'a> Dossier<'a> {
             .forged
             .iter()
             .find_map(|answer| block_address(self.question, answer))
+            .filter(|row| row.confidence >= SURE)
             .map(|row| FingerprintMatch {
                 id: row.id.clone(),
                 known_from: (!row.countries.is_empty()).then(|| row.countries.join(", ")),
@@ -448,7 +450,7 @@ impl<'a> Dossier<'a> {
             genuine: frames(&self.genuine),
             dropped: Vec::new(),
             prior,
-            injector: Some(injector(asked.as_ref(), &self.forged, &self.evidence)),
+            injector: Some(injector(self.question, &self.forged, &self.evidence)),
             evidence: self.evidence,
             particulars,
         }
@@ -456,7 +458,7 @@ impl<'a> Dossier<'a> {
 }
 
 /// What the forged packets tell of the box.
-fn injector(asked: Option<&AskedBy>, forged: &[&Answer], evidence: &[Evidence]) -> Injector {
+fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence]) -> Injector {
     let device = evidence.iter().find_map(|evidence| match evidence.observation {
         Observation::KnownDevice(device) => Some(device),
         _ => None,
@@ -465,14 +467,18 @@ fn injector(asked: Option<&AskedBy>, forged: &[&Answer], evidence: &[Evidence]) 
         return Injector::default();
     };
     // A box that turns the query's own header round copies its TTL as well; how far it is, that TTL does not say.
-    let reflected = asked.is_some_and(|asked| {
+    let reflected = question.asked.is_some_and(|asked| {
         asked.marks.ip_id.is_some_and(|id| id != 0)
             && asked.marks.ip_id == first.ip_id
             && asked.marks.initial_ttl() == first.initial_ttl()
     });
     // Boxes that draw their TTLs at random or count them up give themselves away by a second answer.
     let steady = forged.iter().all(|answer| answer.marks.ttl.abs_diff(first.ttl) <= 1);
-    let readable = steady && !reflected;
+    let known = forged.first().map_or(TtlHabit::Own, |answer| {
+        ttl_habit(block_address(question, answer), answer)
+    });
+    let reflected = reflected || known == TtlHabit::Mirrors;
+    let readable = steady && !reflected && known == TtlHabit::Own;
     Injector {
         arrival_ttl: Some(first.ttl),
         hops_from_tap: readable.then(|| (first.hops(), first.hops())),

@@ -1,6 +1,7 @@
 //! Forgers of DNS answers that are known by the marks of their packets.
 
 use super::exchange::{Answer, AskedBy};
+use crate::detect::packs::row::Row;
 use crate::finding::evidence::Observation;
 use crate::finding::finding::Device;
 use crate::payload::dns_message::Shape;
@@ -55,4 +56,28 @@ pub(super) fn known_device(asked: Option<&AskedBy>, answer: &Answer) -> Option<O
         return Some(Observation::ProbableDevice(GREAT_FIREWALL_3));
     }
     None
+}
+
+/// What a box does with the TTL of its packets, which decides whether its distance can be read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TtlHabit {
+    /// It starts at a usual value, for all we know.
+    Own,
+    /// It copies that of the query.
+    Mirrors,
+    /// It is random, or counts up.
+    Varies,
+}
+
+/// How the box that gave `answer`, matched by `row` of the pack, sets its TTL: of Iran's three injectors the one that
+/// answers .35 mirrors (IRBlock 2025), of the Great Firewall's three none tells its distance (FOCI 2020, table 3).
+pub(super) fn ttl_habit(row: Option<&Row>, answer: &Answer) -> TtlHabit {
+    const MIRRORING: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 10, 34, 35));
+    if answer.addresses.contains(&MIRRORING) {
+        TtlHabit::Mirrors
+    } else if row.is_some_and(|row| row.countries.iter().any(|country| country == "CN")) {
+        TtlHabit::Varies
+    } else {
+        TtlHabit::Own
+    }
 }

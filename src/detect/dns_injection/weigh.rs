@@ -34,12 +34,19 @@ pub(super) struct Background<'a> {
 /// The fastest a public server is believed to be; below, clocks and scheduling decide [E].
 const NOT_LOCAL: Duration = Duration::from_millis(4);
 
+/// A pack's confidence from which its address says more than that it is no public one.
+pub(super) const SURE: u8 = 4;
+
 /// What is wrong with an answer whoever gave it.
 pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Background<'_>) -> Observations {
     let mut seen = Observations::new();
     let mut see = |observation| _ = seen.try_push(observation);
     let asked = question.asked.as_ref();
-    if let Some(row) = block_address(question, answer) {
+    let bogon = answer.is_bogon() && is_public_host(question);
+    let row = block_address(question, answer);
+    // An address that leads nowhere and is in the pack says the same twice: what says more is heard.
+    let telling = row.filter(|row| !bogon || row.confidence >= SURE);
+    if let Some(row) = telling {
         see(match row.scope {
             Scope::FalsePositive => Observation::KnownFalsePositive,
             // A product's notice is what a resolver gives that somebody chose for its filtering: not so telling.
@@ -50,16 +57,10 @@ pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Backg
                 confidence: row.confidence,
             },
         });
-        if row.scope != Scope::FalsePositive && row.confidence >= 4 && is_unfiltering(background.server) {
+        if row.scope != Scope::FalsePositive && row.confidence >= SURE && is_unfiltering(background.server) {
             see(Observation::ResolverDoesNotFilter);
         }
-    }
-    // An address the pack knows for sure says the same once; it is not counted again for being a bogon.
-    let known = seen
-        .iter()
-        .any(|observation| matches!(observation, Observation::KnownBlockAddress { confidence } if *confidence >= 4));
-    let mut see = |observation| _ = seen.try_push(observation);
-    if !known && answer.is_bogon() && is_public_host(question) {
+    } else if bogon {
         see(Observation::BogonAnswer);
     }
     if answer.type_mismatch {
@@ -256,7 +257,7 @@ pub(super) fn is_private(address: IpAddr) -> bool {
 /// Whether the question is for the address of a host that all the world may know. Private answers for other names are
 /// ordinary: names of a house (RFC 6762 appendix G, RFC 8375, RFC 6761), and lists that answer in 127/8 (RFC 5782).
 pub(super) fn is_public_host(question: &Question) -> bool {
-    const HOUSE: [&str; 17] = [
+    const HOUSE: [&str; 16] = [
         "local",
         "localhost",
         "localdomain",
@@ -269,7 +270,6 @@ pub(super) fn is_public_host(question: &Question) -> bool {
         "arpa",
         "test",
         "invalid",
-        "example",
         "onion",
         "alt",
         "domain",

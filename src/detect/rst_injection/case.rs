@@ -168,14 +168,13 @@ impl Case {
         }
     }
 
-    /// The resets that belong to the first one: of its burst, or with its marks.
+    /// The resets that belong to the first one: of its burst, or with its marks. One that looks like its claimed sender
+    /// does not belong to one that does not.
     pub(super) fn alike(&self) -> impl Iterator<Item = &Note> {
         let first = self.resets[0].note;
-        let odd = self
-            .before
-            .profile
-            .usual_ttl()
-            .is_some_and(|usual| usual.abs_diff(first.marks.ttl) >= 2);
+        let usual = self.before.profile.usual_ttl();
+        let odd = move |note: &Note| usual.is_some_and(|usual| usual.abs_diff(note.marks.ttl) >= 2);
+        let first_is_odd = odd(&first);
         self.resets
             .iter()
             .map(|reset| &reset.note)
@@ -184,8 +183,8 @@ impl Case {
                 let in_burst = note.at.since(first.at) <= BURST;
                 let same_marks = note.marks.ttl == first.marks.ttl
                     && note.marks.dont_fragment == first.marks.dont_fragment
-                    && (odd || note.flags == first.flags);
-                in_burst || same_marks
+                    && (first_is_odd || note.flags == first.flags);
+                odd(note) == first_is_odd && (in_burst || same_marks)
             })
     }
 

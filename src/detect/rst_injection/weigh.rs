@@ -104,7 +104,8 @@ fn benign_terminators(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) 
         (None, Some(_)) => before.client_data > 0,
         (_, None) => false,
     };
-    if answered && case.before.odd_fin.is_none() {
+    // A sender that went on was not ended by its own reset: then these explain nothing.
+    if answered && case.before.odd_fin.is_none() && case.contradiction.is_none() {
         let observation = match sender {
             Party::Client => Observation::ClientAbort,
             Party::Server => Observation::ExchangeComplete,
@@ -124,6 +125,13 @@ fn sequence(case: &Case, evidence: &mut Vec<Evidence>) {
         frames
     };
     match case.contradiction {
+        Some(Contradiction::Data(after)) if case.genuine.len() >= 2 => {
+            let packets = case.genuine.len() as u16;
+            evidence.push(Evidence::at(
+                Observation::SenderWentOn { packets, after },
+                &with_genuine(first.frame),
+            ));
+        }
         Some(Contradiction::Data(after)) => {
             evidence.push(Evidence::at(
                 Observation::DataAfterReset { after },
@@ -229,6 +237,19 @@ fn header(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) {
             }));
         }
     }
+    if let Some(usual) = profile.usual_ttl()
+        && usual.abs_diff(first.marks.ttl) >= 2
+        && let Some(ordinary) = case
+            .resets
+            .iter()
+            .find(|reset| reset.note.marks.ttl.abs_diff(usual) <= 1)
+    {
+        let observation = Observation::TwoKindsOfReset {
+            strange: first.marks.ttl,
+            usual,
+        };
+        evidence.push(Evidence::at(observation, &[first.frame, ordinary.note.frame]));
+    }
     if let Some(observation) = copied_ip_id(case, &first) {
         evidence.push(at_first(observation));
     }
@@ -294,6 +315,16 @@ fn timing(case: &Case, sender: Party, ordinary: bool, evidence: &mut Vec<Evidenc
             .server_last_data
             .is_none_or(|data| data.at < asked.at || before.odd_fin.is_some());
         let frames = [asked.frame, first.frame];
+        // Seen from the server's side: the client cannot have got any answer yet.
+        let unanswered = before
+            .peer_end
+            .is_none_or(|end| case.resets[0].note.ack.ahead_of(end) < 0 || before.server_last_data.is_none());
+        if sender == Party::Client && round_trip >= MEASURABLE && after < round_trip / 2 && unanswered {
+            evidence.push(Evidence::at(
+                Observation::AbortBeforeAnswer { after, round_trip },
+                &frames,
+            ));
+        }
         if sender == Party::Server && untouched {
             if after <= round_trip.mul_f64(1.2) + Duration::from_millis(5) {
                 evidence.push(Evidence::at(

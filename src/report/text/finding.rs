@@ -135,20 +135,29 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         Some(Party::Client) => "the client",
         Some(Party::Server) => match finding.kind {
             Kind::DnsInjection => "the DNS server",
-            Kind::RstInjection | Kind::BlockPage | Kind::PayloadInjection => "the server",
+            Kind::RstInjection | Kind::BlockPage | Kind::PayloadInjection | Kind::SilentDrop => "the server",
         },
         None => "one end",
-    };
-    let what = match finding.kind {
-        Kind::RstInjection => "A TCP reset, which ends the connection, came",
-        Kind::DnsInjection => "A DNS answer came",
-        Kind::BlockPage => "An HTTP answer came",
-        Kind::PayloadInjection => "Data came",
     };
     let doubt = match verdict {
         Verdict::Confirmed => "did not send it",
         Verdict::Likely => "most likely did not send it",
         Verdict::Possible => "may not have sent it",
+    };
+    let came = |what| format!("{what} in the name of {sender}, and {sender} {doubt}.");
+    let what = match finding.kind {
+        Kind::RstInjection => came("A TCP reset, which ends the connection, came"),
+        Kind::DnsInjection => came("A DNS answer came"),
+        Kind::BlockPage => came("An HTTP answer came"),
+        Kind::PayloadInjection => came("Data came"),
+        Kind::SilentDrop => {
+            let sure = match verdict {
+                Verdict::Confirmed => "was",
+                Verdict::Likely => "was most likely",
+                Verdict::Possible => "may have been",
+            };
+            format!("The connection was made, and the client's request {sure} swallowed on the way: nothing came back.")
+        }
     };
     let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
     let means = match name {
@@ -158,7 +167,7 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         ),
         None => "This behaviour is compatible with filtering on the way.".to_owned(),
     };
-    format!("{what} in the name of {sender}, and {sender} {doubt}. {means}")
+    format!("{what} {means}")
 }
 
 fn stage(finding: &Finding) -> Option<String> {
@@ -193,7 +202,7 @@ fn distance(injector: Option<&Injector>) -> String {
         return "its distance is unknown: it mirrors the TTL of the packet it answers".to_owned();
     }
     let hops = match injector.hops_from_tap {
-        Some((0, 0)) => "no hop from the tap".to_owned(),
+        Some((0, 0)) => "no hop away, in the network the tap is in".to_owned(),
         Some((1, 1)) => "about 1 hop from the tap".to_owned(),
         Some((least, most)) if least == most => format!("about {least} hops from the tap"),
         Some((least, most)) => format!("{least} to {most} hops from the tap"),
@@ -204,7 +213,10 @@ fn distance(injector: Option<&Injector>) -> String {
             format!("{hops} (its TTL {} suggests it started at {initial})", initial - least)
         }
         (Some(initial), _) => format!("{hops} (its packets most likely start with TTL {initial})"),
-        (None, _) => hops,
+        (None, _) => match injector.arrival_ttl {
+            Some(ttl) => format!("{hops} (its packets arrive with TTL {ttl})"),
+            None => hops,
+        },
     }
 }
 
@@ -360,6 +372,9 @@ fn evidence(page: &mut Page, reported: &Reported<'_>) {
     if aside {
         text.push_str(" (in brackets: not counted, because a heavier sign of the same sort is)");
     }
+    if reported.judgement.verdict == Some(Verdict::Likely) && probability(reported.judgement) >= 0.99 {
+        text.push_str("; not confirmed, as none of the signs is proof by itself");
+    }
     page.field("together", &text);
 }
 
@@ -448,6 +463,7 @@ mod tests {
     use super::super::{Closing, Text};
     use super::*;
     use crate::capture::source::FileNote;
+    use crate::finding::evidence::Observation;
     use crate::report::escape::is_unsafe;
 
     const EXPECTED: &str = "\
@@ -554,6 +570,18 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
     }
 
     #[test]
+    fn a_ttl_that_tells_no_distance_is_told_as_it_arrived() {
+        let injector = Injector {
+            arrival_ttl: Some(47),
+            ..Injector::default()
+        };
+        assert_eq!(
+            distance(Some(&injector)),
+            "its distance is unknown (its packets arrive with TTL 47)"
+        );
+    }
+
+    #[test]
     fn the_sentence_is_no_surer_than_the_verdict() {
         for (verdict, words) in [
             (Verdict::Confirmed, "the server did not send it"),
@@ -562,6 +590,17 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         ] {
             assert!(account(&sample::reset(), verdict).contains(words));
         }
+    }
+
+    #[test]
+    fn a_high_probability_without_proof_is_explained() {
+        let mut finding = sample::reset();
+        finding.evidence[0].observation = Observation::ResetAheadOfStream { by: 7 };
+        finding.evidence.truncate(3);
+        finding.evidence[2].observation = Observation::IpIdCopiedFromTrigger { ip_id: 7, offset: 0 };
+        let text = words(&written(&finding, &sample::one_file(), 100));
+        assert!(text.starts_with("LIKELY") && text.contains("99."), "{text}");
+        assert!(text.contains("not confirmed, as none of the signs is proof"), "{text}");
     }
 
     #[test]
