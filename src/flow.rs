@@ -13,3 +13,4 @@ pub mod flow_table;
 pub mod heads;
 pub mod path_profile;
 pub mod side;
+pub mod waiting;

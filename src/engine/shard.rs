@@ -1,6 +1,5 @@
 //! One sixty-fourth of the traffic: the frames of the host pairs that hash to it, judged in capture order.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::flow::flow_key::{End, FlowKey};
 use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
 use crate::flow::heads::Heads;
 use crate::flow::side::Note;
+use crate::flow::waiting::Waiting;
 use crate::packet::dissect::dissect;
 use crate::packet::frame::Frame;
 use crate::packet::packet::{Datagram, Packet, Segment, Transport};
@@ -55,7 +55,7 @@ pub struct Shard {
     habits: AllHabits,
     table: FlowTable<Held>,
     heads: Heads,
-    suspicions: VecDeque<(Timestamp, SlotId)>,
+    suspicions: Waiting<(Timestamp, SlotId)>,
     docket: Docket,
     coverage: Coverage,
     baselines: Arc<Baselines>,
@@ -73,7 +73,7 @@ impl Shard {
             habits: detectors.habits(),
             table: FlowTable::new(flows),
             heads: Heads::new((flows / FLOWS_PER_HEAD).max(LEAST_HEADS)),
-            suspicions: VecDeque::new(),
+            suspicions: Waiting::new(),
             docket: Docket::default(),
             coverage: Coverage::default(),
             baselines,
@@ -225,7 +225,9 @@ impl Shard {
                 let held = self.table.get_mut(id);
                 if !held.suspicion_queued {
                     held.suspicion_queued = true;
-                    self.suspicions.push_back((at.plus(HELD_OPEN), id));
+                    let table = &self.table;
+                    self.suspicions
+                        .push((at.plus(HELD_OPEN), id), |(_, id)| table.holds(*id));
                 }
             }
         }
@@ -234,11 +236,11 @@ impl Shard {
     /// Concludes what is due by `now`: suspicions first, then flows silent past their deadline.
     pub fn settle(&mut self, now: Timestamp) {
         self.now = now;
-        while let Some((due, id)) = self.suspicions.front().copied() {
+        while let Some((due, id)) = self.suspicions.first().copied() {
             if due > now {
                 break;
             }
-            self.suspicions.pop_front();
+            self.suspicions.take_first();
             if self.table.holds(id) {
                 self.table.get_mut(id).suspicion_queued = false;
                 self.conclude(id, Ending::SuspicionDue, due);

@@ -4,7 +4,6 @@
 //! [`Patience`], so that a queue is in deadline order without sorting: a flow that comes up is concluded if its
 //! deadline has passed, and queued anew otherwise. No packet touches a queue unless its flow is new or changes class.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -12,6 +11,7 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use super::flow_key::FlowKey;
+use super::waiting::Waiting;
 use crate::time::Timestamp;
 
 /// How long a flow may be silent before it is concluded.
@@ -73,7 +73,7 @@ pub struct FlowTable<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    queues: [VecDeque<(Timestamp, SlotId)>; 4],
+    queues: [Waiting<(Timestamp, SlotId)>; 4],
     hasher: FixedState,
     most: usize,
 }
@@ -162,7 +162,7 @@ impl<T: Recycle> FlowTable<T> {
         if slot.patience != patience {
             slot.patience = patience;
             // The old entry is dropped when it comes up.
-            self.queues[patience as usize].push_back((at.plus(patience.span()), id));
+            self.queue(patience, at.plus(patience.span()), id);
         }
     }
 
@@ -191,8 +191,17 @@ impl<T: Recycle> FlowTable<T> {
         self.index.insert_unique(hash, index, |other| {
             slots[*other as usize].key.map_or(0, |key| hasher.hash_one(key))
         });
-        self.queues[patience as usize].push_back((at.plus(patience.span()), id));
+        self.queue(patience, at.plus(patience.span()), id);
         id
+    }
+
+    /// Queues a flow that is in the table.
+    fn queue(&mut self, patience: Patience, due: Timestamp, id: SlotId) {
+        let slots = &self.slots;
+        self.queues[patience as usize].push((due, id), |(_, id)| {
+            let slot = &slots[id.index as usize];
+            slot.generation == id.generation && slot.patience == patience
+        });
     }
 
     /// Takes a flow out; what was held must have been concluded.
@@ -214,11 +223,11 @@ impl<T: Recycle> FlowTable<T> {
     /// A flow whose deadline passed before `now`, with that deadline. It stays until [`Self::remove`].
     pub fn next_expired(&mut self, now: Timestamp) -> Option<(SlotId, Timestamp)> {
         for patience in Patience::ALL {
-            while let Some((due, id)) = self.queues[patience as usize].front().copied() {
+            while let Some((due, id)) = self.queues[patience as usize].first().copied() {
                 if due > now {
                     break;
                 }
-                self.queues[patience as usize].pop_front();
+                self.queues[patience as usize].take_first();
                 let slot = &self.slots[id.index as usize];
                 if slot.generation != id.generation || slot.patience != patience {
                     continue;
@@ -227,7 +236,7 @@ impl<T: Recycle> FlowTable<T> {
                 if deadline <= now {
                     return Some((id, deadline));
                 }
-                self.queues[patience as usize].push_back((deadline, id));
+                self.queue(patience, deadline, id);
             }
         }
         None
@@ -236,7 +245,7 @@ impl<T: Recycle> FlowTable<T> {
     /// The flow to give up for a new one: the one queued longest in the cheapest class.
     pub fn next_victim(&mut self) -> Option<SlotId> {
         for patience in Patience::ALL {
-            while let Some((_, id)) = self.queues[patience as usize].pop_front() {
+            while let Some((_, id)) = self.queues[patience as usize].take_first() {
                 let slot = &self.slots[id.index as usize];
                 if slot.generation == id.generation && slot.patience == patience {
                     return Some(id);
@@ -320,6 +329,19 @@ mod tests {
             table.remove(expected);
         }
         assert_eq!(table.next_victim(), None);
+    }
+
+    #[test]
+    fn flows_that_come_and_go_leave_nothing_waiting() {
+        let mut table = FlowTable::<Held>::new(4);
+        for port in 0..10_000 {
+            let id = table.insert(key(port), at(0), Patience::Opening);
+            table.touch(id, at(0), Patience::Established);
+            table.touch(id, at(0), Patience::Closed);
+            table.remove(id);
+        }
+        let waiting: usize = table.queues.iter().map(Waiting::len).sum();
+        assert!(waiting < 1000, "{waiting}");
     }
 
     #[test]

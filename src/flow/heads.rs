@@ -4,10 +4,9 @@
 //! are taken, the one held longest is handed on to the new flow. The first copy of a byte is kept; a later copy that
 //! differs is told as a [`Conflict`], the strongest contradiction there is (wire-facts 6.1).
 
-use std::collections::VecDeque;
-
 use arrayvec::ArrayVec;
 
+use super::waiting::Waiting;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
 
@@ -63,7 +62,7 @@ struct Head {
 pub struct Heads {
     heads: Vec<Head>,
     free: Vec<u32>,
-    held: VecDeque<HeadId>,
+    held: Waiting<HeadId>,
     most: usize,
     refused: u64,
 }
@@ -75,7 +74,7 @@ impl Heads {
         Self {
             heads: Vec::new(),
             free: Vec::new(),
-            held: VecDeque::new(),
+            held: Waiting::new(),
             most,
             refused: 0,
         }
@@ -92,7 +91,11 @@ impl Heads {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.heads.len() < self.most {
-            self.heads.push(Head::default());
+            // All it can ever hold at once: pages that are never written to cost nothing, growing would cost copies.
+            self.heads.push(Head {
+                bytes: Vec::with_capacity(HEAD_BYTES),
+                ..Head::default()
+            });
             (self.heads.len() - 1) as u32
         } else {
             self.take_oldest()
@@ -107,19 +110,16 @@ impl Heads {
             slot,
             generation: head.generation,
         };
-        self.held.push_back(id);
-        // Names of heads that were closed stay queued until they come up; the queue is kept from outgrowing the store.
-        if self.held.len() > self.most.saturating_mul(2) + 16 {
-            let heads = &self.heads;
-            self.held
-                .retain(|id| heads[id.slot as usize].generation == id.generation);
-        }
+        // Names of heads that were closed stay queued until they come up.
+        let heads = &self.heads;
+        self.held
+            .push(id, |id| heads[id.slot as usize].generation == id.generation);
         id
     }
 
     fn take_oldest(&mut self) -> u32 {
         loop {
-            let Some(id) = self.held.pop_front() else { return 0 };
+            let Some(id) = self.held.take_first() else { return 0 };
             if self.heads[id.slot as usize].generation == id.generation {
                 self.refused += 1;
                 return id.slot;

@@ -1,0 +1,103 @@
+//! A queue whose entries may lose their meaning while they wait.
+//!
+//! Taking an entry out of the middle would cost; here it stays until it comes up, and is then passed over by whoever
+//! asks. So that entries without meaning cannot pile up, all are looked through when there have come to be twice as
+//! many as were left the last time: a constant cost an entry, and room for a bounded multiple of what means something.
+
+use std::collections::VecDeque;
+
+/// A queue no shorter than this is looked through.
+const SHORT: usize = 64;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    queue: VecDeque<T>,
+    sweep_at: usize,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Nobody waits.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            sweep_at: SHORT,
+        }
+    }
+
+    /// Puts `entry` last. `means` tells of an entry whether it still means something.
+    pub fn push(&mut self, entry: T, means: impl FnMut(&T) -> bool) {
+        if self.queue.len() >= self.sweep_at {
+            self.queue.retain(means);
+            self.sweep_at = self.queue.len() * 2 + SHORT;
+        }
+        self.queue.push_back(entry);
+    }
+
+    /// The entry that has waited longest.
+    #[must_use]
+    pub fn first(&self) -> Option<&T> {
+        self.queue.front()
+    }
+
+    /// Takes that entry out.
+    pub fn take_first(&mut self) -> Option<T> {
+        self.queue.pop_front()
+    }
+
+    /// How many wait, those without meaning included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Sends all away.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_without_meaning_do_not_pile_up_and_the_others_keep_their_order() {
+        let mut waiting = Waiting::new();
+        for entry in 0..100_000 {
+            waiting.push(entry, |entry| entry % 1000 == 0);
+            assert!(waiting.len() <= 2 * (100_000 / 1000) + 2 * SHORT);
+        }
+        let left: Vec<_> = std::iter::from_fn(|| waiting.take_first())
+            .filter(|entry| entry % 1000 == 0)
+            .collect();
+        assert_eq!(left.len(), 100);
+        assert!(left.is_sorted());
+    }
+
+    #[test]
+    fn looking_through_costs_a_constant_an_entry() {
+        let mut waiting = Waiting::new();
+        let mut looked_at = 0;
+        for entry in 0..10_000 {
+            waiting.push(entry, |_| {
+                looked_at += 1;
+                true
+            });
+        }
+        assert!(looked_at <= 2 * 10_000, "{looked_at}");
+    }
+}
