@@ -5,6 +5,7 @@
 //! does not depend on how threads take turns.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -24,6 +25,8 @@ pub struct NameRecord {
 pub struct HostRecord {
     /// How many of its TCP flows arrived mostly with each TTL, resets left out.
     pub ttls: Vec<(u8, u32)>,
+    /// The shortest time from a SYN to its SYN-ACK, as seen from the tap, and in how many flows it could be measured.
+    pub round_trip: Option<(Duration, u32)>,
     /// Its flows in which it sent data.
     pub served: u32,
     /// Of these, flows that asked for a name.
@@ -48,6 +51,8 @@ pub struct FlowOutcome {
     pub server: IpAddr,
     /// The TTL its packets arrived with, resets left out.
     pub ttl: Option<u8>,
+    /// The time from its SYN to its SYN-ACK, where that is unambiguous.
+    pub round_trip: Option<Duration>,
     /// The registrable domain the client asked for.
     pub domain: Option<DomainId>,
     /// What came of the flow.
@@ -95,6 +100,10 @@ impl Baselines {
                 None => record.ttls.push((ttl, 1)),
             }
         }
+        if let Some(measured) = outcome.round_trip {
+            let (shortest, flows) = record.round_trip.unwrap_or((measured, 0));
+            record.round_trip = Some((shortest.min(measured), flows.saturating_add(1)));
+        }
         let served = outcome.came_to == CameTo::Served;
         record.served = record.served.saturating_add(u32::from(served));
         record.served_by_name = record
@@ -134,6 +143,7 @@ mod tests {
         let outcome = |ttl, came_to| FlowOutcome {
             server,
             ttl: Some(ttl),
+            round_trip: None,
             domain,
             came_to,
         };

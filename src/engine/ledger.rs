@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::baselines::{Baselines, DomainId};
 use super::worker::Report;
@@ -127,26 +128,42 @@ fn compare_with_host(finding: &mut Finding, baselines: &Baselines) {
     if finding.kind != Kind::RstInjection || !answers_syn {
         return;
     }
-    let Some(usual) = baselines
-        .host(finding.conversation.server.ip)
-        .and_then(|host| host.usual_ttl())
-    else {
+    let Some(host) = baselines.host(finding.conversation.server.ip) else {
         return;
     };
-    let Some(reset) = finding.injector.as_ref().and_then(|injector| injector.arrival_ttl) else {
+    let Some(injector) = finding.injector.as_ref() else {
         return;
     };
-    let already = finding
-        .evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::ResetTtlDiffers { .. }));
-    if usual.abs_diff(reset) >= 2 && !already {
-        finding.evidence.push(Evidence::at(
-            Observation::ResetTtlDiffers { reset, usual },
-            &[finding.decided_by],
-        ));
+    let frames = [finding.decided_by];
+    let mut found = Vec::new();
+    if let (Some(usual), Some(reset)) = (host.usual_ttl(), injector.arrival_ttl)
+        && usual.abs_diff(reset) >= 2
+        && !finding
+            .evidence
+            .iter()
+            .any(|item| matches!(item.observation, Observation::ResetTtlDiffers { .. }))
+    {
+        found.push(Evidence::at(Observation::ResetTtlDiffers { reset, usual }, &frames));
     }
+    if let (Some((floor, flows)), Some(after)) = (host.round_trip, injector.refused_after)
+        && flows >= MEASURED
+        && floor >= MEASURABLE
+        && after < floor / 2
+    {
+        found.push(Evidence::at(Observation::TooFast { after, floor }, &frames));
+        // A host that is farther away than the refusal did not refuse.
+        finding
+            .evidence
+            .retain(|item| item.observation != Observation::RefusedConnection);
+    }
+    finding.evidence.append(&mut found);
 }
+
+/// Handshakes that must have been timed before a host's distance is held to be known (Hold-On asks for five samples).
+const MEASURED: u32 = 5;
+
+/// Below this, a round trip is too short to tell "too fast" from scheduling noise.
+const MEASURABLE: Duration = Duration::from_millis(4);
 
 /// Served flows for other names that a server must show before a name's failing there means anything.
 const OTHERS_SERVED: u32 = 2;

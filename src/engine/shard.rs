@@ -324,6 +324,7 @@ fn outcome(flow: &Flow) -> FlowOutcome {
     FlowOutcome {
         server: flow.conversation().server.ip,
         ttl: server.profile.usual_ttl(),
+        round_trip: flow.round_trip(Party::Server),
         domain: flow
             .asked
             .as_ref()

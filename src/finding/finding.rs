@@ -1,5 +1,7 @@
 //! A finding: what was blocked, how, by which kind of box, how far away, and on what evidence.
 
+use std::time::Duration;
+
 use super::evidence::Evidence;
 use super::verdict::{Judgement, Prior, Verdict, judge};
 use crate::packet::endpoint::Endpoint;
@@ -289,6 +291,8 @@ pub struct Trigger {
 pub struct Injector {
     /// The TTL its packets arrived with.
     pub arrival_ttl: Option<u8>,
+    /// How long after the client's SYN it refused the connection, if that is what it did.
+    pub refused_after: Option<Duration>,
     /// Routers between the tap and the box, as an inclusive range; none where the TTL says nothing.
     pub hops_from_tap: Option<(u8, u8)>,
     /// The TTL its packets most likely start with.
@@ -307,6 +311,7 @@ impl Injector {
         let ttl_is_its_own = ttl_is_its_own && marks.hops() <= 40;
         Self {
             arrival_ttl: Some(marks.ttl),
+            refused_after: None,
             hops_from_tap: ttl_is_its_own.then(|| (marks.hops(), marks.hops())),
             initial_ttl: ttl_is_its_own.then(|| marks.initial_ttl()),
             mirrors_ttl: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::{Case, Reset};
 use crate::finding::evidence::Observation;
 use crate::finding::finding::Device;
-use crate::packet::packet::TcpFlags;
+use crate::packet::packet::{SequenceNumber, TcpFlags};
 
 /// What a box does with the TTL of its resets, which decides whether its distance can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +80,11 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
             TtlHabit::Own,
         ));
     }
-    if let Some(asked) = &case.asked
-        && !first.note.flags.ack()
+    if !first.note.flags.ack()
         && first.note.ack.0 != 0
-        && first.note.ack == asked.seq
-        && first.note.window == asked.window
-        && asked.window != 0
         && !marks.dont_fragment
+        && first.note.window != 0
+        && triggers(case).any(|(seq, window)| (first.note.ack, first.note.window) == (seq, window))
     {
         return Some((
             Device {
@@ -144,6 +142,13 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         ));
     }
     None
+}
+
+/// Sequence number and window of what the resets may answer: the request, and the peer's last packet.
+fn triggers(case: &Case) -> impl Iterator<Item = (SequenceNumber, u16)> {
+    let asked = case.asked.as_ref().map(|asked| (asked.seq, asked.window));
+    let last = case.before.peer_last.map(|note| (note.seq, note.window));
+    asked.into_iter().chain(last)
 }
 
 /// Marks that are typical, but that ordinary stacks can produce too.
