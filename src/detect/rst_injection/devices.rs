@@ -75,7 +75,7 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         return Some((
             Device {
                 name: "injector with all reserved TCP bits set",
-                source: "two independent published captures (wire-facts 2.2)",
+                source: "a CenTrace capture and Zeek's rst-inject-rae trace",
             },
             TtlHabit::Own,
         ));
@@ -89,7 +89,7 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         return Some((
             Device {
                 name: "injector that reflects the trigger's header",
-                source: "67 of 67 resets of one published path (wire-facts 3.7)",
+                source: "67 of 67 resets of one path in the CenTrace captures",
             },
             TtlHabit::Mirrors,
         ));
@@ -126,7 +126,7 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         return Some((
             Device {
                 name: "GFW type 2 (identical resets)",
-                source: "CenTrace captures; net4people bbs 285 (wire-facts 3.1)",
+                source: "CenTrace captures; net4people bbs 285",
             },
             TtlHabit::Varies,
         ));
@@ -165,7 +165,7 @@ fn typical(case: &Case) -> Option<Device> {
         }),
         Some(1) => Some(Device {
             name: "packet-crafting tool or simple DPI (IP id 1)",
-            source: "wire-facts 3.3, 6.1",
+            source: "GoodbyeDPI filters IP ids 0x0 to 0xF; fox-it's quantum insert captures",
         }),
         _ if case
             .burst()
