@@ -7,6 +7,7 @@
 mod control;
 mod diagnostics;
 mod exit;
+mod explain;
 mod feed;
 mod forge;
 mod input;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Read(read::ReadArgs),
     Forge(forge::ForgeArgs),
+    Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -59,6 +61,7 @@ pub(super) fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema(_) => schema::run(),
     };
     match exit {

@@ -153,10 +153,10 @@ const OTHERS_SERVED: u32 = 2;
 
 /// A name that always fails at a server that serves others is filtered by name.
 fn compare_with_other_names(finding: &mut Finding, baselines: &Baselines) {
-    let by_name = match finding.kind {
-        Kind::RstInjection | Kind::SilentDrop => true,
-        Kind::DnsInjection | Kind::BlockPage | Kind::PayloadInjection => false,
-    };
+    let by_name = matches!(
+        finding.kind,
+        Kind::RstInjection | Kind::SilentDrop | Kind::FinInjection | Kind::TlsAlertInjection
+    );
     let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
     let (true, Some(name)) = (by_name, name) else { return };
     let server = finding.conversation.server.ip;

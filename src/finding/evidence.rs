@@ -1,7 +1,9 @@
 //! The observations a verdict may rest on: each with its group, its weight and the sentence that explains it.
 //!
-//! The table is [`Observation::row`]: one line an observation. A figure marked `[E]` is an engineering judgement that
+//! The table is `Observation::row`: one line an observation. A figure marked `[E]` is an engineering judgement that
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
+
+mod row;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use super::finding::Device;
 use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
+use row::{Row, proof, row};
 
 /// The frames one observation rests on; at most 8 are named.
 pub type FrameList = ArrayVec<FrameNumber, 8>;
@@ -318,32 +321,6 @@ pub enum AnswerExcuse {
     RetriedFailure,
     /// The server is a forwarder in a private network, which may ask several others at once.
     LocalForwarder,
-}
-
-/// One line of the table of observations.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    key: &'static str,
-    group: Group,
-    weight: Weight,
-    convicts: bool,
-}
-
-const fn row(key: &'static str, group: Group, p1: f64, p0: f64, source: &'static str) -> Row {
-    Row {
-        key,
-        group,
-        weight: Weight::new(p1, p0, source),
-        convicts: false,
-    }
-}
-
-/// A row that convicts by itself: a contradiction, or an exact fingerprint (architecture: "Evidence and verdict").
-const fn proof(key: &'static str, group: Group, p1: f64, p0: f64, source: &'static str) -> Row {
-    Row {
-        convicts: true,
-        ..row(key, group, p1, p0, source)
-    }
 }
 
 impl Observation {

@@ -20,16 +20,55 @@ pub enum Kind {
     PayloadInjection,
     /// A request swallowed on the way.
     SilentDrop,
+    /// A FIN its claimed sender did not send.
+    FinInjection,
+    /// A SYN-ACK its claimed sender did not send.
+    SynAckInjection,
+    /// A TLS alert its claimed sender did not send.
+    TlsAlertInjection,
+    /// TLS ended on the way, under another certificate.
+    TlsInterception,
+    /// An address to which nothing gets through.
+    IpBlackhole,
+    /// Later flows of the same hosts punished for an earlier one.
+    ResidualBlock,
+    /// A QUIC handshake swallowed on the way.
+    QuicDrop,
+    /// A block answer given by the resolver itself.
+    DnsBlockAnswer,
+    /// An ICMP error that says the flow is forbidden.
+    IcmpProhibited,
+    /// A flow slowed down on purpose.
+    Throttling,
+    /// A flow that freezes after so many bytes.
+    VolumeFreeze,
+    /// A network that answers everything itself until one logs in.
+    CaptivePortal,
+    /// Almost everything foreign unreachable at once.
+    Shutdown,
 }
 
 impl Kind {
     /// All kinds, in the order they are listed.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 18] = [
         Self::RstInjection,
         Self::DnsInjection,
         Self::BlockPage,
         Self::PayloadInjection,
         Self::SilentDrop,
+        Self::FinInjection,
+        Self::SynAckInjection,
+        Self::TlsAlertInjection,
+        Self::TlsInterception,
+        Self::IpBlackhole,
+        Self::ResidualBlock,
+        Self::QuicDrop,
+        Self::DnsBlockAnswer,
+        Self::IcmpProhibited,
+        Self::Throttling,
+        Self::VolumeFreeze,
+        Self::CaptivePortal,
+        Self::Shutdown,
     ];
 
     /// The kind's name in records and on the command line.
@@ -41,6 +80,19 @@ impl Kind {
             Self::BlockPage => "block_page",
             Self::PayloadInjection => "payload_injection",
             Self::SilentDrop => "silent_drop",
+            Self::FinInjection => "fin_injection",
+            Self::SynAckInjection => "syn_ack_injection",
+            Self::TlsAlertInjection => "tls_alert_injection",
+            Self::TlsInterception => "tls_interception",
+            Self::IpBlackhole => "ip_blackhole",
+            Self::ResidualBlock => "residual_block",
+            Self::QuicDrop => "quic_drop",
+            Self::DnsBlockAnswer => "dns_block_answer",
+            Self::IcmpProhibited => "icmp_prohibited",
+            Self::Throttling => "throttling",
+            Self::VolumeFreeze => "volume_freeze",
+            Self::CaptivePortal => "captive_portal",
+            Self::Shutdown => "shutdown",
         }
     }
 
@@ -53,6 +105,19 @@ impl Kind {
             Self::BlockPage => "block page in the server's name",
             Self::PayloadInjection => "forged data in a TCP stream",
             Self::SilentDrop => "request swallowed on the way",
+            Self::FinInjection => "forged end of a TCP stream",
+            Self::SynAckInjection => "forged SYN-ACK",
+            Self::TlsAlertInjection => "forged TLS alert",
+            Self::TlsInterception => "TLS intercepted on the way",
+            Self::IpBlackhole => "address unreachable by filtering",
+            Self::ResidualBlock => "later flows blocked after a trigger",
+            Self::QuicDrop => "QUIC handshake swallowed on the way",
+            Self::DnsBlockAnswer => "block answer of the resolver itself",
+            Self::IcmpProhibited => "flow forbidden by ICMP",
+            Self::Throttling => "flow slowed down",
+            Self::VolumeFreeze => "flow frozen after so many bytes",
+            Self::CaptivePortal => "captive portal",
+            Self::Shutdown => "network shut off",
         }
     }
 }

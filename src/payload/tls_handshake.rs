@@ -1,7 +1,7 @@
 //! The handshake messages inside TLS records, as one run of octets.
 //!
 //! A message may be spread over several records, at any octet: some clients do so to slip past boxes that look at one
-//! record only. [`Cursor`] steps over the record headers; what lies in one piece is lent out, what does not is joined
+//! record only. `Cursor` steps over the record headers; what lies in one piece is lent out, what does not is joined
 //! if it is short.
 
 use arrayvec::ArrayVec;

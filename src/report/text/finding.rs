@@ -135,7 +135,7 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         Some(Party::Client) => "the client",
         Some(Party::Server) => match finding.kind {
             Kind::DnsInjection => "the DNS server",
-            Kind::RstInjection | Kind::BlockPage | Kind::PayloadInjection | Kind::SilentDrop => "the server",
+            _ => "the server",
         },
         None => "one end",
     };
@@ -150,6 +150,26 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
         Kind::DnsInjection => came("A DNS answer came"),
         Kind::BlockPage => came("An HTTP answer came"),
         Kind::PayloadInjection => came("Data came"),
+        Kind::FinInjection => came("A FIN, which ends the stream, came"),
+        Kind::SynAckInjection => came("A SYN-ACK, which accepts a connection, came"),
+        Kind::TlsAlertInjection => came("A TLS alert, which ends the session, came"),
+        Kind::TlsInterception => {
+            "TLS was answered by someone between the client and the server, under a certificate of their own."
+                .to_owned()
+        }
+        Kind::IpBlackhole => "Connections to this address draw no reaction, while others work.".to_owned(),
+        Kind::ResidualBlock => {
+            "After a flow that set the box off, other flows of the same hosts were blocked for a time.".to_owned()
+        }
+        Kind::QuicDrop => "The QUIC handshake drew no reaction, or died after it began.".to_owned(),
+        Kind::DnsBlockAnswer => "The resolver itself gave an answer that blocks the name.".to_owned(),
+        Kind::IcmpProhibited => "An ICMP error said that this flow is administratively prohibited.".to_owned(),
+        Kind::Throttling => "The flow was slowed down, unlike others at the same time.".to_owned(),
+        Kind::VolumeFreeze => "The flow was healthy, then froze after a certain volume.".to_owned(),
+        Kind::CaptivePortal => {
+            "Everything was answered by the network itself, as before a login. This is no censorship.".to_owned()
+        }
+        Kind::Shutdown => "Almost all foreign networks became unreachable at once, while others worked.".to_owned(),
         Kind::SilentDrop => {
             let sure = match verdict {
                 Verdict::Confirmed => "was",
