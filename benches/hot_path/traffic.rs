@@ -201,7 +201,7 @@ name = "site"
 at = "abroad"
 link = { delay = "3ms" }
 addresses = ["45.140.16.10", "2a0e:97c0:16::10"]
-names = ["news.example", "shop.example", "maps.example", "film.example"]
+names = ["news.example", "shop.example", "maps.example", "film.example", "old.example"]
 [host.web]
 body = 1800
 certificate = 2800
@@ -209,6 +209,11 @@ certificate = 2800
 names = ["maps.example"]
 body = 40000
 framing = "chunked"
+[[host.web.site]]
+names = ["old.example"]
+status = 302
+location = "http://maps.example/moved"
+body = 200
 [[host.web.site]]
 names = ["film.example"]
 body = 1500000
@@ -234,8 +239,7 @@ const LOOKUP: &str = "[conversation.lookup]\nnames = [\"news.example\", \"shop.e
 const LOOKUP_BOTH: &str =
     "[conversation.lookup]\nnames = [\"shop.example\", \"film.example\"]\nkinds = [\"a\", \"aaaa\"]\nedns = \"none\"";
 const LOOKUP_TCP: &str = "[conversation.lookup]\nnames = [\"news.example\", \"maps.example\"]\nover = \"tcp\"";
-const HTTP: &str =
-    "[conversation.visit]\nnames = [\"news.example\", \"maps.example\"]\nscheme = \"http\"\nrequests = 3";
+const HTTP: &str = "[conversation.visit]\nnames = [\"news.example\", \"maps.example\", \"old.example\"]\nscheme = \"http\"\nrequests = 3";
 const HTTPS: &str = "[conversation.visit]\nnames = [\"shop.example\", \"news.example\", \"maps.example\"]";
 const HTTPS_V6: &str =
     "[conversation.visit]\nnames = [\"news.example\", \"shop.example\"]\nfamily = \"v6\"\nrequests = 2";

@@ -40,6 +40,7 @@ mod case;
 mod devices;
 mod exchange;
 mod resolver_habits;
+mod spare;
 #[cfg(test)]
 mod stories;
 mod weigh;
@@ -109,6 +110,7 @@ impl Detector for DnsInjection {
                     habits.count_unanswered();
                 }
             }
+            exchanges.bequeath(habits.spare());
         }
     }
 }
@@ -199,7 +201,7 @@ fn see_message(
     }
     if !message.is_response() {
         if packet.to.port == PORT && question.is_some() {
-            exchanges.ask(message, asked_by(sighting, message));
+            exchanges.ask(message, asked_by(sighting, message), habits.spare());
         }
         return Attention::Idle;
     }
@@ -210,7 +212,7 @@ fn see_message(
     answer.overlap = sighting.conflict.map(|conflict| (conflict.differing, conflict.earlier));
     let resolver = habits.entry(packet.to.ip, packet.from.ip);
     answer.fits_counter = packet.marks.ip_id.and_then(|id| resolver.profile.continues_counter(id));
-    let (at, noted) = exchanges.answer(message, answer);
+    let (at, noted) = exchanges.answer(message, answer, habits.spare());
     if noted != Noted::New {
         return Attention::Idle;
     }

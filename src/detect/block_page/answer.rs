@@ -5,7 +5,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use crate::detect::packs::pack::{Pack, ResponseFacts};
 use crate::detect::packs::row::Row;
 use crate::finding::finding::Stage;
-use crate::flow::asked::NameText;
+use crate::flow::asked::{NameText, name_text};
 use crate::flow::flow::Flow;
 use crate::flow::heads::Conflict;
 use crate::flow::side::Note;
@@ -192,9 +192,11 @@ fn leads_elsewhere(location: &[u8], asked: Option<&NameText>) -> bool {
     let Some(asked) = asked.filter(|name| !name.is_empty()) else {
         return false;
     };
-    let target = target.to_ascii_lowercase();
-    let domain = |name: &str| psl::domain_str(name).unwrap_or(name).to_owned();
-    domain(&target) != domain(asked)
+    domain(&name_text(target)) != domain(asked)
+}
+
+fn domain(name: &str) -> &str {
+    psl::domain_str(name).unwrap_or(name)
 }
 
 /// `bytes` as text for a reader, cut to what fits.

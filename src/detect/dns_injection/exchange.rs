@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 
+use super::spare::Spare;
 use crate::flow::asked::NameText;
 use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;
@@ -330,8 +331,7 @@ const fn fnv(hash: u64, octet: u8) -> u64 {
     (hash ^ octet as u64).wrapping_mul(0x0100_0000_01b3)
 }
 
-/// What is remembered of one flow: its latest questions and their answers. Allocates for the first question of a flow
-/// only, and keeps that for the flows after it.
+/// What is remembered of one flow: its latest questions and their answers.
 #[derive(Debug, Default)]
 pub struct Exchanges {
     pub(super) questions: Vec<Question>,
@@ -345,6 +345,13 @@ impl Recycle for Exchanges {
         self.answers.clear();
         self.next_id = 0;
     }
+}
+
+/// Lists for the flows to come.
+#[derive(Debug, Default)]
+pub(super) struct SpareLists {
+    questions: Spare<Question>,
+    answers: Spare<Answer>,
 }
 
 /// What became of an answer.
@@ -377,7 +384,13 @@ impl Exchanges {
             .map(|(at, _)| at)
     }
 
-    fn open(&mut self, message: &DnsMessage<'_>, at: Timestamp, asked: Option<AskedBy>) -> usize {
+    fn open(
+        &mut self,
+        message: &DnsMessage<'_>,
+        at: Timestamp,
+        asked: Option<AskedBy>,
+        spare: &mut SpareLists,
+    ) -> usize {
         let mut name = NameText::new();
         let (name_hash, qtype) = match message.question() {
             Some(question) => {
@@ -400,10 +413,7 @@ impl Exchanges {
         };
         self.next_id = self.next_id.wrapping_add(1);
         if self.questions.len() < MOST_QUESTIONS {
-            if self.questions.len() == self.questions.capacity() {
-                self.questions.reserve_exact(self.questions.len().max(1));
-            }
-            self.questions.push(question);
+            spare.questions.push(&mut self.questions, question);
             return self.questions.len() - 1;
         }
         // The oldest leaves, one whose suspicion is still open last.
@@ -419,9 +429,9 @@ impl Exchanges {
     }
 
     /// Notes a query.
-    pub(super) fn ask(&mut self, message: &DnsMessage<'_>, asked: AskedBy) {
+    pub(super) fn ask(&mut self, message: &DnsMessage<'_>, asked: AskedBy, spare: &mut SpareLists) {
         let Some(at) = self.find(message, asked.at) else {
-            self.open(message, asked.at, Some(asked));
+            self.open(message, asked.at, Some(asked), spare);
             return;
         };
         let answered = self.answers_to(self.questions[at].id).next().is_some();
@@ -438,10 +448,15 @@ impl Exchanges {
     }
 
     /// Notes an answer. Returns the index of its question and what became of it.
-    pub(super) fn answer(&mut self, message: &DnsMessage<'_>, mut answer: Answer) -> (usize, Noted) {
+    pub(super) fn answer(
+        &mut self,
+        message: &DnsMessage<'_>,
+        mut answer: Answer,
+        spare: &mut SpareLists,
+    ) -> (usize, Noted) {
         let at = self
             .find(message, answer.at)
-            .unwrap_or_else(|| self.open(message, answer.at, None));
+            .unwrap_or_else(|| self.open(message, answer.at, None, spare));
         let question = &mut self.questions[at];
         question.last = answer.at;
         answer.question = question.id;
@@ -458,11 +473,14 @@ impl Exchanges {
         if self.answers_to(id).count() >= MOST_ANSWERS {
             return (at, Noted::Crowded);
         }
-        if self.answers.len() == self.answers.capacity() {
-            self.answers.reserve_exact(self.answers.len().max(1));
-        }
-        self.answers.push(answer);
+        spare.answers.push(&mut self.answers, answer);
         (at, Noted::New)
+    }
+
+    /// Leaves the lists to the flows after it: the flow is over.
+    pub(super) fn bequeath(&mut self, spare: &mut SpareLists) {
+        spare.questions.give_back(std::mem::take(&mut self.questions));
+        spare.answers.give_back(std::mem::take(&mut self.answers));
     }
 
     /// The answers to a question, in the order they came.

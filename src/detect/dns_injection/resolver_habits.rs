@@ -7,7 +7,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::exchange::{Answer, AskedBy};
+use super::exchange::{Answer, AskedBy, SpareLists};
 use crate::flow::path_profile::PathProfile;
 
 /// How many pairs of client and server one shard remembers.
@@ -189,6 +189,7 @@ pub struct ResolverHabits {
     hand: usize,
     answered: u64,
     unanswered: u64,
+    spare: SpareLists,
 }
 
 fn hash(client: IpAddr, server: IpAddr) -> u64 {
@@ -200,6 +201,11 @@ impl ResolverHabits {
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
         (self.answered, self.unanswered)
+    }
+
+    /// What flows that are over have left behind.
+    pub(super) const fn spare(&mut self) -> &mut SpareLists {
+        &mut self.spare
     }
 
     pub(super) const fn count_answered(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
+use super::exchange::SpareLists;
 use super::*;
 use crate::engine::baselines::Baselines;
 use crate::engine::shard::Shard;
@@ -755,7 +756,7 @@ fn answers_over_tcp_are_compared_too() {
 
 #[test]
 fn memory_of_one_flow_is_bounded() {
-    let mut exchanges = Exchanges::default();
+    let (mut exchanges, mut spare) = (Exchanges::default(), SpareLists::default());
     for number in 0..5000_u16 {
         let question = query(number, "www.example.com");
         let bytes = question
@@ -777,7 +778,7 @@ fn memory_of_one_flow_is_bounded() {
                 },
                 false,
             );
-            exchanges.answer(&message, answer);
+            exchanges.answer(&message, answer, &mut spare);
         }
     }
     assert_eq!(exchanges.questions.len(), 32);

@@ -1,0 +1,68 @@
+//! Lists that flows which are over have left behind, for the flows after them.
+//!
+//! Few flows are about DNS, and few of those hold more than one question: a list in every slot of the flow table would
+//! be allocated anew wherever a question first comes to lie. Lists of a few fixed capacities wait here instead; there
+//! are never more of them than were in use at once.
+
+/// The capacities lists come in: most flows hold one question, some an A and an AAAA, and a forwarder many.
+const CAPACITIES: [usize; 4] = [1, 4, 32, 256];
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Spare<T> {
+    lists: [Vec<Vec<T>>; CAPACITIES.len()],
+}
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        Self {
+            lists: std::array::from_fn(|_| Vec::new()),
+        }
+    }
+}
+
+impl<T> Spare<T> {
+    /// Appends `item` to `list`; a list that is full is exchanged for a larger one.
+    pub(super) fn push(&mut self, list: &mut Vec<T>, item: T) {
+        if list.len() == list.capacity() {
+            let mut larger = self.take(list.len() + 1);
+            larger.append(list);
+            self.give_back(std::mem::replace(list, larger));
+        }
+        list.push(item);
+    }
+
+    fn take(&mut self, room: usize) -> Vec<T> {
+        let Some(class) = CAPACITIES.iter().position(|capacity| *capacity >= room) else {
+            return Vec::with_capacity(room * 2);
+        };
+        self.lists[class]
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(CAPACITIES[class]))
+    }
+
+    /// Takes a list that is no longer needed.
+    pub(super) fn give_back(&mut self, mut list: Vec<T>) {
+        list.clear();
+        if let Some(class) = CAPACITIES.iter().position(|capacity| *capacity == list.capacity()) {
+            self.lists[class].push(list);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_given_back_is_used_again() {
+        let mut spare = Spare::default();
+        let mut list = Vec::new();
+        (0..20).for_each(|item| spare.push(&mut list, item));
+        assert_eq!(list, (0..20).collect::<Vec<_>>());
+        let place = list.as_ptr();
+        spare.give_back(std::mem::take(&mut list));
+        (0..5).for_each(|item| spare.push(&mut list, item));
+        assert_eq!((list.as_ptr(), list.len()), (place, 5));
+    }
+}
