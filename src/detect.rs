@@ -15,3 +15,4 @@ pub mod provenance;
 pub mod rst_injection;
 pub mod signature;
 pub mod silent_drop;
+pub mod spare;

@@ -19,13 +19,13 @@
 mod answer;
 mod weigh;
 
-use arrayvec::ArrayVec;
-
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Application, Kind, Party};
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
+use crate::payload::http_body::DecodingRoom;
 use crate::payload::http_head::looks_like_response;
 use answer::{Answer, is_page};
 
@@ -42,8 +42,15 @@ pub struct BlockPage;
 /// What is kept of one flow.
 #[derive(Debug, Default)]
 pub struct Memory {
-    answers: ArrayVec<Answer, ANSWERS>,
+    answers: Vec<Answer>,
     filed: bool,
+}
+
+/// What one shard keeps to work with: room to decode pages in, and lists of answers for the flows to come.
+#[derive(Debug, Default)]
+pub struct Workshop {
+    room: DecodingRoom,
+    spare: Spare<Answer>,
 }
 
 impl Recycle for Memory {
@@ -56,11 +63,13 @@ impl Recycle for Memory {
 impl Detector for BlockPage {
     const KIND: Kind = Kind::BlockPage;
     type Memory = Memory;
-    type Habits = ();
+    type Habits = Workshop;
 
-    fn habits(&self) {}
+    fn habits(&self) -> Workshop {
+        Workshop::default()
+    }
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, workshop: &mut Workshop) -> Attention {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
@@ -85,8 +94,9 @@ impl Detector for BlockPage {
                 .as_ref()
                 .is_some_and(|asked| flow.side(Party::Server).last_data.is_none_or(|data| data.at < asked.at))
         };
-        if (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
-            && let Some(mut answer) = Answer::read(note, segment, flow)
+        if memory.answers.len() < ANSWERS
+            && (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
+            && let Some(mut answer) = Answer::read(note, segment, flow, &mut workshop.room)
         {
             // The genuine answer may come first, and the forged one lose the race.
             let differs = |earlier: &Answer| {
@@ -100,29 +110,38 @@ impl Detector for BlockPage {
             if answer.deserves_a_look() {
                 attention = Attention::Suspicious;
             }
-            let _ = memory.answers.try_push(answer);
+            workshop.spare.push(&mut memory.answers, answer);
         }
         attention
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        if memory.filed || memory.answers.is_empty() {
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, workshop: &mut Workshop, docket: &mut Docket) {
+        if memory.answers.is_empty() {
             return;
         }
-        let heaviest = memory
-            .answers
-            .iter()
-            .filter_map(|answer| weigh::weigh(answer, &memory.answers, conclusion))
-            .max_by(|one, two| one.judgement().log_odds.total_cmp(&two.judgement().log_odds));
-        let Some(finding) = heaviest else { return };
-        let judgement = finding.judgement();
-        let enough = match conclusion.ending {
-            Ending::SuspicionDue => judgement.verdict.is_some(),
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => judgement.log_odds >= WORTH_FILING,
-        };
-        if enough {
-            memory.filed = true;
-            docket.file(finding);
+        if !memory.filed {
+            file_heaviest(conclusion, memory, &mut workshop.room, docket);
         }
+        if conclusion.ending != Ending::SuspicionDue {
+            workshop.spare.give_back(std::mem::take(&mut memory.answers));
+        }
+    }
+}
+
+fn file_heaviest(conclusion: &Conclusion<'_>, memory: &mut Memory, room: &mut DecodingRoom, docket: &mut Docket) {
+    let heaviest = memory
+        .answers
+        .iter()
+        .filter_map(|answer| weigh::weigh(answer, &memory.answers, conclusion, room))
+        .max_by(|one, two| one.judgement().log_odds.total_cmp(&two.judgement().log_odds));
+    let Some(finding) = heaviest else { return };
+    let judgement = finding.judgement();
+    let enough = match conclusion.ending {
+        Ending::SuspicionDue => judgement.verdict.is_some(),
+        Ending::Over | Ending::Evicted | Ending::CaptureEnded => judgement.log_odds >= WORTH_FILING,
+    };
+    if enough {
+        memory.filed = true;
+        docket.file(finding);
     }
 }

@@ -40,7 +40,6 @@ mod case;
 mod devices;
 mod exchange;
 mod resolver_habits;
-mod spare;
 #[cfg(test)]
 mod stories;
 mod weigh;

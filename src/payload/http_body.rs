@@ -34,11 +34,27 @@ pub enum BodyEnd {
     UnknownCoding,
 }
 
-/// Decodes the beginning of a response's body, `raw` being what follows the head, into `buffer` where that is needed.
-///
-/// Decompression allocates its window (about 40 KiB); nothing else does.
+/// Room to decode bodies in, one after another.
+#[derive(Debug)]
+pub struct DecodingRoom {
+    buffer: Box<[u8; MAX_BODY]>,
+    /// Kept from body to body: its window is about 40 KiB.
+    inflater: Option<Decompress>,
+}
+
+impl Default for DecodingRoom {
+    fn default() -> Self {
+        Self {
+            buffer: Box::new([0; MAX_BODY]),
+            inflater: None,
+        }
+    }
+}
+
+/// Decodes the beginning of a response's body, `raw` being what follows the head, in `room` where that is needed.
 #[must_use]
-pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], buffer: &'b mut [u8; MAX_BODY]) -> Body<'b> {
+pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], room: &'b mut DecodingRoom) -> Body<'b> {
+    let DecodingRoom { buffer, inflater } = room;
     match (head.is_chunked(), head.content_coding()) {
         (_, ContentCoding::Other) => Body {
             bytes: &[],
@@ -73,7 +89,7 @@ pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], buffer: &'b mut [
                 left: 0,
                 state: ChunkState::Size,
             };
-            let (length, end) = inflate(coding, &mut chunks, buffer);
+            let (length, end) = inflate(coding, &mut chunks, inflater, buffer);
             Body {
                 bytes: &buffer[..length],
                 end: end.unwrap_or_else(|| chunks.end()),
@@ -100,7 +116,7 @@ pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], buffer: &'b mut [
                     Body { bytes: raw, end }
                 };
             }
-            let (length, inflated) = inflate(coding, &mut std::iter::once(raw), buffer);
+            let (length, inflated) = inflate(coding, &mut std::iter::once(raw), inflater, buffer);
             Body {
                 bytes: &buffer[..length],
                 end: inflated.unwrap_or(end),
@@ -113,18 +129,29 @@ pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], buffer: &'b mut [
 fn inflate(
     coding: ContentCoding,
     parts: &mut dyn Iterator<Item = &[u8]>,
+    kept: &mut Option<Decompress>,
     buffer: &mut [u8; MAX_BODY],
 ) -> (usize, Option<BodyEnd>) {
     const WINDOW_BITS: u8 = 15; // the widest window of RFC 1951
-    let mut stream = None;
+    let mut stream: Option<&mut Decompress> = None;
+    let mut unusual = None;
     let mut length = 0;
     for mut part in parts {
         let Some(&first) = part.first() else { continue };
-        let stream = stream.get_or_insert_with(|| match coding {
-            ContentCoding::Gzip => Decompress::new_gzip(WINDOW_BITS),
+        if stream.is_none() {
             // zlib's first octet is x8 with a window of at most 32 KiB (RFC 1950 2.2); bare deflate's hardly ever is.
-            _ => Decompress::new(first & 0x8f == 0x08),
-        });
+            let with_header = coding != ContentCoding::Gzip && first & 0x8f == 0x08;
+            stream = Some(match (coding, part.strip_prefix(PLAIN_GZIP)) {
+                // What is in the other six octets of a plain header (RFC 1952 2.3) changes nothing.
+                (ContentCoding::Gzip, Some([_, _, _, _, _, _, bare @ ..])) => {
+                    part = bare;
+                    reset(kept, false)
+                }
+                (ContentCoding::Gzip, _) => unusual.insert(Decompress::new_gzip(WINDOW_BITS)),
+                _ => reset(kept, with_header),
+            });
+        }
+        let Some(stream) = &mut stream else { continue };
         while !part.is_empty() {
             let (read, written) = (stream.total_in(), stream.total_out());
             let status = stream.decompress(part, &mut buffer[length..], FlushDecompress::None);
@@ -145,6 +172,16 @@ fn inflate(
         }
     }
     (length, None)
+}
+
+/// How gzip begins without a name, a comment or an extra field (RFC 1952 2.3), as servers write it. An inflater that has
+/// read such a header cannot be used again; one for what follows the header can.
+const PLAIN_GZIP: &[u8] = &[0x1f, 0x8b, 8, 0];
+
+fn reset(kept: &mut Option<Decompress>, with_header: bool) -> &mut Decompress {
+    let inflater = kept.get_or_insert_with(|| Decompress::new(with_header));
+    inflater.reset(with_header);
+    inflater
 }
 
 /// The chunks of a chunked body (RFC 9112 7.1), as far as they go.
@@ -220,9 +257,16 @@ mod tests {
     fn decode(headers: &str, raw: &[u8]) -> (Vec<u8>, BodyEnd) {
         let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
         let head = ResponseHead::read(head.as_bytes()).head().unwrap();
-        let mut buffer = [0; MAX_BODY];
-        let body = decode_body(&head, raw, &mut buffer);
-        (body.bytes.to_vec(), body.end)
+        let mut room = DecodingRoom::default();
+        let body = decode_body(&head, raw, &mut room);
+        let first = (body.bytes.to_vec(), body.end);
+        let again = decode_body(&head, raw, &mut room);
+        assert_eq!(
+            (again.bytes, again.end),
+            (&first.0[..], first.1),
+            "the room was used before"
+        );
+        first
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
 use crate::payload::html_facts::HtmlFacts;
-use crate::payload::http_body::{MAX_BODY, decode_body};
+use crate::payload::http_body::{DecodingRoom, decode_body};
 use crate::payload::http_head::{HttpRead, ResponseHead, authority_of_url, host_of_authority};
 use crate::time::Timestamp;
 
@@ -57,12 +57,14 @@ pub(super) struct Answer {
     pub(super) bare: bool,
     /// What of a pack its first packet matches.
     pub(super) row: Option<&'static Row>,
+    /// How long its first packet is, in bytes of payload.
+    pub(super) first_len: usize,
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
 }
 
 impl Answer {
     /// Reads the answer that begins with `segment`.
-    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow) -> Option<Self> {
+    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow, room: &mut DecodingRoom) -> Option<Self> {
         let asked = flow.asked.as_ref();
         let mut answer = Self {
             note,
@@ -78,6 +80,7 @@ impl Answer {
             leads_elsewhere: false,
             bare: false,
             row: None,
+            first_len: segment.payload.len(),
             contradictions: ArrayVec::new(),
         };
         match ResponseHead::read(segment.payload) {
@@ -89,7 +92,7 @@ impl Answer {
                     location.is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
-                answer.row = known(&head, segment.payload);
+                answer.row = known(&head, segment.payload, room);
             }
             HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload),
             HttpRead::NotHttp | HttpRead::Incomplete => return None,
@@ -144,10 +147,9 @@ impl Answer {
 }
 
 /// What of the built-in pack an answer matches, from as much of it as `bytes` holds.
-pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8]) -> Option<&'static Row> {
-    let mut buffer = [0; MAX_BODY];
+pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], room: &mut DecodingRoom) -> Option<&'static Row> {
     let raw = head.extent.body_at().and_then(|at| bytes.get(at..)).unwrap_or_default();
-    let body = decode_body(head, raw, &mut buffer).bytes;
+    let body = decode_body(head, raw, room).bytes;
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
     let facts = ResponseFacts {

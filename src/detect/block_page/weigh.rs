@@ -10,17 +10,23 @@ use crate::finding::finding::{
 };
 use crate::finding::verdict::Prior;
 use crate::flow::side::Note;
+use crate::payload::http_body::DecodingRoom;
 use crate::payload::http_head::{HttpRead, ResponseHead};
 
 /// Header evidence below this many nats does not make an answer suspect by itself (a window alone is 2.1).
 const SUSPECT: f64 = 2.5;
 
 /// Weighs one answer of a flow; none if nothing about it is suspect.
-pub(super) fn weigh(answer: &Answer, answers: &[Answer], conclusion: &Conclusion<'_>) -> Option<Finding> {
+pub(super) fn weigh(
+    answer: &Answer,
+    answers: &[Answer],
+    conclusion: &Conclusion<'_>,
+    room: &mut DecodingRoom,
+) -> Option<Finding> {
     let flow = conclusion.flow;
     let side = flow.side(Party::Server);
     let frame = answer.note.frame;
-    let row = whole_page_row(answer, conclusion).or(answer.row);
+    let row = whole_page_row(answer, conclusion, room).or(answer.row);
     let marks = odd_marks(&answer.note, &[], side, flow.asked.as_ref());
     let device = device(answer, row);
     let rivals: Vec<&Note> = answer.contradictions.iter().map(Contradiction::other).collect();
@@ -112,11 +118,15 @@ pub(super) fn weigh(answer: &Answer, answers: &[Answer], conclusion: &Conclusion
 }
 
 /// What the whole page matches, where several segments of it are kept and they are this answer's.
-fn whole_page_row(answer: &Answer, conclusion: &Conclusion<'_>) -> Option<&'static Row> {
+fn whole_page_row(answer: &Answer, conclusion: &Conclusion<'_>, room: &mut DecodingRoom) -> Option<&'static Row> {
     let head = conclusion.flow.side(Party::Server).head?;
     let bytes = conclusion.heads.whole_from(head, answer.note.seq);
+    if bytes.len() == answer.first_len && answer.contradictions.is_empty() {
+        // The first packet was all of it, and has been looked through.
+        return answer.row;
+    }
     match ResponseHead::read(bytes) {
-        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes),
+        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes, room),
         HttpRead::Head(_) | HttpRead::Incomplete | HttpRead::NotHttp => None,
     }
 }

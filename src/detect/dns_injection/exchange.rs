@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use super::spare::Spare;
+use crate::detect::spare::Spare;
 use crate::flow::asked::NameText;
 use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;

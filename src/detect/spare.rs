@@ -1,15 +1,15 @@
 //! Lists that flows which are over have left behind, for the flows after them.
 //!
-//! Few flows are about DNS, and few of those hold more than one question: a list in every slot of the flow table would
-//! be allocated anew wherever a question first comes to lie. Lists of a few fixed capacities wait here instead; there
-//! are never more of them than were in use at once.
+//! Few flows ask a DNS question or get an HTTP answer, and few of those more than one: room for them in every slot of
+//! the flow table would be wasted on most flows, and a list in every slot allocated anew wherever such a flow first comes
+//! to lie. Lists of a few fixed capacities wait here instead; there are never more of them than were in use at once.
 
-/// The capacities lists come in: most flows hold one question, some an A and an AAAA, and a forwarder many.
+/// The capacities lists come in: most flows hold one entry, some a few, and a forwarder's many.
 const CAPACITIES: [usize; 4] = [1, 4, 32, 256];
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Spare<T> {
+pub struct Spare<T> {
     lists: [Vec<Vec<T>>; CAPACITIES.len()],
 }
 
@@ -23,7 +23,7 @@ impl<T> Default for Spare<T> {
 
 impl<T> Spare<T> {
     /// Appends `item` to `list`; a list that is full is exchanged for a larger one.
-    pub(super) fn push(&mut self, list: &mut Vec<T>, item: T) {
+    pub fn push(&mut self, list: &mut Vec<T>, item: T) {
         if list.len() == list.capacity() {
             let mut larger = self.take(list.len() + 1);
             larger.append(list);
@@ -42,7 +42,7 @@ impl<T> Spare<T> {
     }
 
     /// Takes a list that is no longer needed.
-    pub(super) fn give_back(&mut self, mut list: Vec<T>) {
+    pub fn give_back(&mut self, mut list: Vec<T>) {
         list.clear();
         if let Some(class) = CAPACITIES.iter().position(|capacity| *capacity == list.capacity()) {
             self.lists[class].push(list);
