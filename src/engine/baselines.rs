@@ -31,6 +31,8 @@ pub struct HostRecord {
     pub served: u32,
     /// Of these, flows that asked for a name.
     pub served_by_name: u32,
+    /// The largest segment a client sent in a flow that was served, with this host at either end, in bytes.
+    pub largest_served: u16,
 }
 
 impl HostRecord {
@@ -47,6 +49,10 @@ impl HostRecord {
 /// What one flow shows of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowOutcome {
+    /// The client.
+    pub client: IpAddr,
+    /// The largest segment the client sent, in bytes of payload.
+    pub largest: u16,
     /// The server.
     pub server: IpAddr,
     /// The TTL its packets arrived with, resets left out.
@@ -109,7 +115,14 @@ impl Baselines {
         record.served_by_name = record
             .served_by_name
             .saturating_add(u32::from(served && outcome.domain.is_some()));
+        if served {
+            record.largest_served = record.largest_served.max(outcome.largest);
+        }
         drop(record);
+        if served {
+            let mut client = self.hosts.entry(outcome.client).or_default();
+            client.largest_served = client.largest_served.max(outcome.largest);
+        }
         let Some(domain) = outcome.domain else { return };
         let mut name = self.names.entry((outcome.server, domain)).or_default();
         match outcome.came_to {
@@ -141,6 +154,8 @@ mod tests {
         let server = IpAddr::from([192, 0, 2, 1]);
         let domain = Some(DomainId::of("www.example.org"));
         let outcome = |ttl, came_to| FlowOutcome {
+            client: IpAddr::from([198, 51, 100, 1]),
+            largest: 517,
             server,
             ttl: Some(ttl),
             round_trip: None,

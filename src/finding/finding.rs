@@ -361,6 +361,53 @@ pub struct Particulars {
     pub location: Option<String>,
     /// Which row of a fingerprint pack matched.
     pub fingerprint: Option<FingerprintMatch>,
+    /// How much had passed when a flow froze.
+    pub volume: Option<Volume>,
+    /// How long a block outlasted what set it off.
+    pub residual: Option<Residual>,
+}
+
+/// How much a flow had carried, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Payload, in bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u32,
+}
+
+/// What a residual block is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResidualTuple {
+    /// Both addresses.
+    Hosts,
+    /// Both addresses and the server's port.
+    Service,
+    /// Both addresses and both ports.
+    Flow,
+}
+
+impl ResidualTuple {
+    /// How many of addresses and ports it is bound to: 2, 3 or 4.
+    #[must_use]
+    pub const fn size(self) -> u8 {
+        match self {
+            Self::Hosts => 2,
+            Self::Service => 3,
+            Self::Flow => 4,
+        }
+    }
+}
+
+/// How long a block outlasted what set it off: longer than `failed`, and at most `worked`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// What it is bound to.
+    pub tuple: ResidualTuple,
+    /// From the trigger to the last failure.
+    pub failed: Duration,
+    /// From the trigger to the first success after it.
+    pub worked: Duration,
 }
 
 /// A row of a fingerprint pack that matched.
