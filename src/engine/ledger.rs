@@ -111,6 +111,3 @@ fn heaviest_first(evidence: &mut [Evidence]) {
             .then_with(|| one.observation.key().cmp(two.observation.key()))
     });
 }
-
-#[cfg(test)]
-mod stories;
