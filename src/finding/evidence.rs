@@ -4,6 +4,7 @@
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
 mod row;
+mod stream;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 use row::{Row, proof, row};
+pub use stream::StreamObservation;
 
 /// The frames one observation rests on; at most 8 are named.
 pub type FrameList = ArrayVec<FrameNumber, 8>;
@@ -22,6 +24,9 @@ pub type FrameList = ArrayVec<FrameNumber, 8>;
 /// Something seen in the packets that makes interference more or less likely.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
+    /// Data, an end or an opening of a TCP stream that its sender never sent.
+    Stream(StreamObservation),
+
     // Sequence space: contradictions no honest endpoint produces.
     /// The sender of a reset went on sending.
     DataAfterReset {
@@ -329,6 +334,7 @@ impl Observation {
         const WEAVER: &str = "2 of 200 flows with an odd TTL, Weaver et al. NDSS 2009";
         const JUDGED: &str = "[E]";
         match self {
+            Self::Stream(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
                 "sender_went_on",
@@ -621,6 +627,7 @@ const fn block_row(key: &'static str, confidence: u8) -> Row {
 impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stream(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
             }
