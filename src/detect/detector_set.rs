@@ -3,9 +3,12 @@
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
+use super::fin_injection::FinInjection;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
+use super::syn_ack_injection::SynAckInjection;
+use super::tls_alert_injection::TlsAlertInjection;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -86,4 +89,7 @@ detectors! {
     block_page: BlockPage,
     payload_injection: PayloadInjection,
     silent_drop: SilentDrop,
+    syn_ack_injection: SynAckInjection,
+    fin_injection: FinInjection,
+    tls_alert_injection: TlsAlertInjection,
 }
