@@ -16,5 +16,7 @@ pub mod provenance;
 pub mod rst_injection;
 pub mod signature;
 pub mod silent_drop;
+#[cfg(test)]
+mod stream_stories;
 pub mod syn_ack_injection;
 pub mod tls_alert_injection;
