@@ -32,14 +32,22 @@ pub fn odd_marks(suspect: &Note, apart: &[Note], side: &Side, asked: Option<&Ask
         });
     }
     let others = profile.packets().saturating_sub(ttls.len() as u32);
-    if others >= 2 && profile.only_exception(suspect.marks.dont_fragment, ttls.len()) {
+    // Forgeries may be many: then the opening packet says which of the two bits is the sender's.
+    let unlike_opening = profile
+        .opening()
+        .is_some_and(|opening| opening.dont_fragment != suspect.marks.dont_fragment)
+        && profile.many_with(!suspect.marks.dont_fragment);
+    if others >= 2 && (profile.only_exception(suspect.marks.dont_fragment, ttls.len()) || unlike_opening) {
         add(Observation::DontFragmentDiffers);
     }
     let unstamped_others = profile
         .packets()
         .saturating_sub(side.stamped)
         .saturating_sub(ttls.len() as u32);
-    if !suspect.stamped && side.stamped >= 2 && unstamped_others == 0 {
+    // A server that put one into its SYN-ACK puts one into every segment (RFC 7323 section 3.2), however many forgeries
+    // without one there are; a client's offer may have been declined.
+    let agreed = side.timestamps && side.opening.is_some_and(|opening| opening.flags.ack());
+    if !suspect.stamped && (agreed || (side.stamped >= 2 && unstamped_others == 0)) {
         add(Observation::TimestampMissing);
     }
     if let Some(id) = suspect.marks.ip_id.filter(|id| *id != 0) {

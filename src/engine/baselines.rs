@@ -27,6 +27,8 @@ pub struct HostRecord {
     pub ttls: Vec<(u8, u32)>,
     /// The shortest time from a SYN to its SYN-ACK, as seen from the tap, and in how many flows it could be measured.
     pub round_trip: Option<(Duration, u32)>,
+    /// Its flows in which it sent more than a SYN-ACK or a reset.
+    pub reacted: u32,
     /// Its flows in which it sent data.
     pub served: u32,
     /// Of these, flows that asked for a name.
@@ -61,6 +63,8 @@ pub struct FlowOutcome {
     pub round_trip: Option<Duration>,
     /// The registrable domain the client asked for.
     pub domain: Option<DomainId>,
+    /// Whether the server sent more than a SYN-ACK or a reset.
+    pub reacted: bool,
     /// What came of the flow.
     pub came_to: CameTo,
 }
@@ -110,6 +114,7 @@ impl Baselines {
             let (shortest, flows) = record.round_trip.unwrap_or((measured, 0));
             record.round_trip = Some((shortest.min(measured), flows.saturating_add(1)));
         }
+        record.reacted = record.reacted.saturating_add(u32::from(outcome.reacted));
         let served = outcome.came_to == CameTo::Served;
         record.served = record.served.saturating_add(u32::from(served));
         record.served_by_name = record
@@ -160,6 +165,7 @@ mod tests {
             ttl: Some(ttl),
             round_trip: None,
             domain,
+            reacted: true,
             came_to,
         };
         let outcomes = [

@@ -57,7 +57,7 @@ impl Ledger {
             findings.truncate(MOST_FINDINGS);
         }
         traces.sort_by_key(|trace| trace.first_frame);
-        let deaths = Deaths::of(&findings);
+        let deaths = Deaths::of(&findings, &traces);
         let freezes = Freezes::of(&findings);
         let reach = Reach::of(&traces);
         for finding in &mut findings {
@@ -68,7 +68,7 @@ impl Ledger {
             reach.compare(finding);
         }
         residue::tell(&mut findings, &traces);
-        reach.tell_shutdown(&mut findings);
+
         for finding in &mut findings {
             heaviest_first(&mut finding.evidence);
         }

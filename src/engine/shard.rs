@@ -347,6 +347,7 @@ fn outcome(flow: &Flow) -> FlowOutcome {
             .as_ref()
             .filter(|asked| !asked.name.is_empty())
             .map(|asked| DomainId::of(&asked.name)),
+        reacted: server.notes().any(|note| !note.flags.syn()),
         came_to: match (asked, server.data_packets > 0 && taken_in) {
             (_, true) => CameTo::Served,
             (true, false) => CameTo::Failed,

@@ -170,6 +170,16 @@ impl PathProfile {
         same as usize <= suspects && other >= 2
     }
 
+    /// Whether at least two packets arrived with don't-fragment as `set`.
+    #[must_use]
+    pub const fn many_with(&self, set: bool) -> bool {
+        if set {
+            self.dont_fragment >= 2
+        } else {
+            self.may_fragment >= 2
+        }
+    }
+
     /// How the sender numbers its packets.
     #[must_use]
     pub const fn ip_id_law(&self) -> IpIdLaw {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::domain;
 use crate::engine::baselines::{Baselines, DomainId};
+use crate::engine::trace::{Fate, FlowTrace};
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind};
 
@@ -14,11 +15,21 @@ pub(super) struct Deaths {
     by_server: BTreeMap<IpAddr, u32>,
     by_name: BTreeMap<(IpAddr, DomainId), u32>,
     servers: BTreeMap<DomainId, BTreeSet<IpAddr>>,
+    /// Flows in which a client was served by a server under a name.
+    served: BTreeMap<(IpAddr, IpAddr, DomainId), u32>,
 }
 
 impl Deaths {
-    pub(super) fn of(findings: &[Finding]) -> Self {
+    pub(super) fn of(findings: &[Finding], traces: &[FlowTrace]) -> Self {
         let mut deaths = Self::default();
+        for trace in traces.iter().filter(|trace| trace.fate == Fate::Served) {
+            if let Some(domain) = trace.domain {
+                *deaths
+                    .served
+                    .entry((trace.client.ip, trace.server.ip, domain))
+                    .or_default() += 1;
+            }
+        }
         for finding in findings.iter().filter(|finding| finding.kind == Kind::SilentDrop) {
             let server = finding.conversation.server.ip;
             *deaths.by_server.entry(server).or_default() += 1;
@@ -39,18 +50,18 @@ impl Deaths {
         let flows = self.by_name.get(&(server, domain)).copied().unwrap_or(0);
         let others = self.by_server.get(&server).copied().unwrap_or(0).saturating_sub(flows);
         let host = baselines.host(server).unwrap_or_default();
-        let record = baselines.name(server, domain).unwrap_or_default();
+        // Others may come another way: what this client gets counts.
+        let client = finding.conversation.client.ip;
+        let served = self.served.get(&(client, server, domain)).copied().unwrap_or(0);
         let mut add = |observation| finding.evidence.push(Evidence::at(observation, &[]));
         if others > 0 && host.served == 0 {
             add(Observation::OtherNamesDieToo { flows: others });
             return;
         }
-        if record.served > 0 {
+        if served > 0 {
             // Loss is random over flows, a filter is not: a name that works as often as it fails is not filtered.
-            if record.served >= flows {
-                add(Observation::Drops(DropsObservation::NameServedToo {
-                    served: record.served,
-                }));
+            if served >= flows {
+                add(Observation::Drops(DropsObservation::NameServedToo { served }));
             }
             return;
         }
@@ -64,6 +75,12 @@ impl Deaths {
             .any(|item| matches!(item.observation, Observation::AcknowledgedThenSilence { .. }));
         // A server that acknowledges and says nothing may hang, however often it is asked.
         if flows >= 2 && (!acknowledged || host.served > 0) && !self.size_may_decide(finding, baselines) {
+            // A machine that only shakes hands may stand in front of a dead one: then no number of deaths tells much.
+            let flows = if host.served > 0 || host.reacted > 0 {
+                flows
+            } else {
+                flows.min(2)
+            };
             finding
                 .evidence
                 .push(Evidence::at(Observation::DiesAtTheName { flows }, &[]));

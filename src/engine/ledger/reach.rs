@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::engine::trace::{Fate, FlowTrace};
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind};
-use crate::finding::verdict::Prior;
 use crate::time::Timestamp;
 
 /// Flows this close in time share the state of the network: wire-facts 7.2 (a) asks for 5 minutes, a block of minutes
@@ -20,17 +19,9 @@ const MANY: usize = 8;
 /// The most flows of one client looked at for one finding.
 const MOST_COMPARED: usize = 4096;
 
-/// Networks that must fall silent together to speak of a shutdown, and for how long (wire-facts 7.5).
-const LEAST_NETWORKS: usize = 8;
-const LEAST_SPAN: Duration = Duration::from_secs(60);
-
-/// Ports below this are those of services (RFC 6335 section 6: system ports).
-const SERVICES: u16 = 1024;
-
 /// The flows of a capture, by who opened them and to whom.
 #[derive(Debug)]
 pub(super) struct Reach<'a> {
-    traces: &'a [FlowTrace],
     by_client: BTreeMap<IpAddr, Vec<&'a FlowTrace>>,
     by_server: BTreeMap<IpAddr, Vec<&'a FlowTrace>>,
 }
@@ -44,11 +35,7 @@ impl<'a> Reach<'a> {
             by_client.entry(trace.client.ip).or_default().push(trace);
             by_server.entry(trace.server.ip).or_default().push(trace);
         }
-        Self {
-            traces,
-            by_client,
-            by_server,
-        }
+        Self { by_client, by_server }
     }
 
     /// Compares a flow that found no way to its address with the others.
@@ -118,89 +105,6 @@ impl<'a> Reach<'a> {
                 flows: dead.len() as u32,
                 span: ended.since(began),
             });
-        }
-    }
-
-    /// Turns the black holes of a shutdown into one finding.
-    pub(super) fn tell_shutdown(&self, findings: &mut Vec<Finding>) {
-        // Peers come and go; services stay.
-        let services = || self.traces.iter().filter(|trace| trace.server.port < SERVICES);
-        let dead = || services().filter(|trace| trace.fate == Fate::Unanswered);
-        let (Some(began), Some(ended)) = (
-            dead().map(|trace| trace.began).min(),
-            dead().map(|trace| trace.ended).max(),
-        ) else {
-            return;
-        };
-        let within = |at: Timestamp| at >= began && at <= ended;
-        let served = || services().filter(|trace| trace.fate == Fate::Served);
-        let silent: BTreeSet<_> = dead().map(|trace| Network::of(trace.server.ip)).collect();
-        let working: BTreeSet<_> = served()
-            .filter(|trace| within(trace.began))
-            .map(|trace| Network::of(trace.server.ip))
-            .collect();
-        let at_other_times: BTreeSet<_> = served()
-            .filter(|trace| !within(trace.began))
-            .map(|trace| Network::of(trace.server.ip))
-            .collect();
-        // A scan finds silence where nothing ever answered; what works at other times was cut.
-        let cut = silent
-            .difference(&working)
-            .filter(|network| at_other_times.contains(network))
-            .count();
-        let enough = cut >= LEAST_NETWORKS
-            && cut * 4 >= silent.len() * 3
-            && cut >= working.len() * 3
-            && !working.is_empty()
-            && ended.since(began) >= LEAST_SPAN;
-        if !enough {
-            return;
-        }
-        let is_part = |finding: &Finding| {
-            matches!(finding.kind, Kind::IpBlackhole | Kind::SilentDrop | Kind::QuicDrop) && within(finding.at)
-        };
-        let Some(mut shutdown) = findings
-            .iter()
-            .find(|finding| finding.kind == Kind::IpBlackhole && within(finding.at))
-            .cloned()
-        else {
-            return;
-        };
-        shutdown.dropped = findings
-            .iter()
-            .filter(|finding| finding.kind == Kind::IpBlackhole && is_part(finding))
-            .map(|finding| finding.decided_by)
-            .collect();
-        shutdown.kind = Kind::Shutdown;
-        shutdown.prior = Prior::Abnormal;
-        shutdown.evidence.retain(|item| {
-            matches!(
-                item.observation,
-                Observation::Drops(DropsObservation::SynsUnanswered { .. })
-            )
-        });
-        let fell_silent = DropsObservation::NetworksFellSilent {
-            silent: cut as u32,
-            working: working.len() as u32,
-        };
-        shutdown
-            .evidence
-            .push(Evidence::at(Observation::Drops(fell_silent), &shutdown.dropped));
-        let place = findings.iter().position(is_part).unwrap_or(0);
-        findings.retain(|finding| !is_part(finding));
-        findings.insert(place.min(findings.len()), shutdown);
-    }
-}
-
-/// A network as routes are announced: the /16 of an IPv4 address, the /32 of an IPv6 one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Network(bool, u32);
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(address) => Self(true, u32::from(address) >> 16),
-            IpAddr::V6(address) => Self(false, (u128::from(address) >> 96) as u32),
         }
     }
 }

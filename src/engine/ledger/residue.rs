@@ -30,21 +30,34 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
     for trace in traces {
         pairs.entry((trace.client.ip, trace.server.ip)).or_default().push(trace);
     }
+    // The latest trigger before a failure explains it: later ones claim their flows first.
     let mut told = Vec::new();
     let mut claimed = BTreeSet::new();
-    for trigger in findings.iter().filter(|finding| sets_off(finding)).take(MOST_TRIGGERS) {
+    let triggers: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| sets_off(finding))
+        .take(MOST_TRIGGERS)
+        .collect();
+    for trigger in triggers.into_iter().rev() {
         let conversation = &trigger.conversation;
-        if claimed.contains(&conversation.first_frame) {
-            continue;
-        }
         let Some(flows) = pairs.get(&(conversation.client.ip, conversation.server.ip)) else {
             continue;
         };
         if let Some(residue) = Residue::of(trigger, flows) {
+            let before = claimed.len();
             claimed.extend(residue.failed.iter().map(|trace| trace.first_frame));
-            told.push(residue.finding(trigger));
+            if claimed.len() > before {
+                told.push((conversation.first_frame, residue.finding(trigger)));
+            }
         }
     }
+    // A flow that was itself punished sets nothing off.
+    let mut told: Vec<Finding> = told
+        .into_iter()
+        .rev()
+        .filter(|(flow, _)| !claimed.contains(flow))
+        .map(|(_, finding)| finding)
+        .collect();
     findings.retain(|finding| {
         let own = matches!(
             finding.kind,
