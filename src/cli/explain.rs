@@ -40,12 +40,12 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::BlockPage => Some(include_str!("../detect/block_page.rs")),
         Kind::PayloadInjection => Some(include_str!("../detect/payload_injection.rs")),
         Kind::SilentDrop => Some(include_str!("../detect/silent_drop.rs")),
-        Kind::FinInjection
-        | Kind::SynAckInjection
-        | Kind::TlsAlertInjection
-        | Kind::TlsInterception
-        | Kind::IpBlackhole
-        | Kind::ResidualBlock
+        Kind::FinInjection => Some(include_str!("../detect/fin_injection.rs")),
+        Kind::SynAckInjection => Some(include_str!("../detect/syn_ack_injection.rs")),
+        Kind::TlsAlertInjection => Some(include_str!("../detect/tls_alert_injection.rs")),
+        Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
+        Kind::TlsInterception
         | Kind::QuicDrop
         | Kind::DnsBlockAnswer
         | Kind::IcmpProhibited

@@ -10,7 +10,6 @@ use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
-use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -91,7 +90,6 @@ detectors! {
     block_page: BlockPage,
     payload_injection: PayloadInjection,
     silent_drop: SilentDrop,
-    volume_freeze: VolumeFreeze,
     ip_blackhole: IpBlackhole,
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,

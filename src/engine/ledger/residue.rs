@@ -1,4 +1,19 @@
-//! Flows that carry no name and fail nevertheless, because a flow of the same hosts had set the box off before.
+//! `residual_block`: later flows of the same hosts punished for an earlier one.
+//!
+//! # What it sees
+//! Findings that are sure enough to set a box off, and what came of the later flows between the same two hosts.
+//!
+//! # How it tells
+//! For a time after such a trigger, flows of the same pair of hosts, of the same service or on the same ports fail though
+//! they carry no forbidden name, and then they work again. The time is told as an interval: from the last failure to the
+//! first success.
+//!
+//! # What it mistakes
+//! An outage that happens to begin with a blocked flow: it needs flows that worked before and recover after. Only TCP is
+//! looked at.
+//!
+//! # References
+//! Bock et al., "Your Censor is My Censor", WOOT 2021 (windows of 60 to 180 s and more; wire-facts 7.1).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
