@@ -30,6 +30,9 @@ use crate::flow::side::Note;
 /// How many data segments of a side are remembered for a later conflict.
 const REMEMBERED: usize = 8;
 
+/// How many pairs of rivals of one flow are remembered.
+const RIVALS: usize = 4;
+
 /// Finds data that was put into a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PayloadInjection;
@@ -48,7 +51,8 @@ struct Rivals {
 #[derive(Debug, Default)]
 pub struct Memory {
     first_data: [ArrayVec<(Note, Stage), REMEMBERED>; 2],
-    rivals: ArrayVec<Rivals, 4>,
+    /// At most [`RIVALS`]; most flows have none, so that there is no room for them in every slot.
+    rivals: Vec<Rivals>,
     filed: bool,
 }
 
@@ -79,17 +83,15 @@ impl Detector for PayloadInjection {
         let mut attention = Attention::Idle;
         if let Some(conflict) = sighting.conflict
             && let Some((earlier, stage)) = seen.iter().find(|(seen, _)| seen.frame == conflict.earlier)
-            && memory
-                .rivals
-                .try_push(Rivals {
-                    sender: sighting.sender,
-                    earlier: *earlier,
-                    later: note,
-                    conflict,
-                    stage: *stage,
-                })
-                .is_ok()
+            && memory.rivals.len() < RIVALS
         {
+            memory.rivals.push(Rivals {
+                sender: sighting.sender,
+                earlier: *earlier,
+                later: note,
+                conflict,
+                stage: *stage,
+            });
             attention = Attention::Suspicious;
         }
         let _ = seen.try_push((note, sighting.flow.stage()));
