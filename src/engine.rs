@@ -10,4 +10,5 @@ pub mod baselines;
 pub mod ledger;
 pub mod run;
 pub mod shard;
+pub mod trace;
 pub mod worker;

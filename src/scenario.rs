@@ -17,6 +17,7 @@
 //! Everything is drawn from one seed; the same story gives the same bytes. No clock is read and no hash map iterated.
 
 mod capture_writer;
+mod certificate;
 mod chance;
 mod conversation;
 mod datagram;
@@ -27,13 +28,18 @@ pub mod forge;
 mod host;
 mod http;
 mod network;
+mod quic;
+mod quic_visit;
 pub mod renumbering;
 mod server;
 mod sim_time;
 pub mod story;
 mod tcp_endpoint;
 mod tls;
+mod token_bucket;
 
-pub use forge::{DropCause, DropTruth, ForgeOptions, Forged, FrameTruth, Making, Truth, forge, forge_with_truth};
+pub use forge::{
+    DropCause, DropTruth, ForgeOptions, Forged, FrameTruth, HeldTruth, Making, Truth, forge, forge_with_truth,
+};
 pub use renumbering::Renumbering;
 pub use story::{Story, StoryError};

@@ -376,8 +376,11 @@ fn what_the_equipment_does_is_found_under_its_name() {
     }));
 }
 
-/// The kinds of findings a story's equipment gives rise to.
-fn kinds_of_blocking(fixture: &Fixture) -> Vec<&'static str> {
+/// The kinds of findings a story's equipment gives rise to: what the story says, or what its equipment is.
+fn kinds_of_blocking(fixture: &Fixture) -> Vec<&str> {
+    if !fixture.story.blocking().is_empty() {
+        return fixture.story.blocking().iter().map(String::as_str).collect();
+    }
     let text = fs::read_to_string(fixture.directory.join("story.toml")).unwrap();
     let story: toml::Table = text.parse().unwrap();
     let equipment = story.get("equipment").and_then(toml::Value::as_array);
@@ -426,6 +429,7 @@ fn how_much_of_what_was_forged_is_found() {
         let flow = |frame: &u64| flow_of[*frame as usize - 1];
         let mut attacked: BTreeSet<FlowName> = told.made_by_equipment().iter().filter_map(flow).collect();
         attacked.extend(told.dropped_by_equipment().iter().filter_map(flow));
+        attacked.extend(told.truth.truth.held.iter().filter_map(|held| flow(&held.number)));
         let mut found: BTreeSet<FlowName> = BTreeSet::new();
         let mut verdicts: BTreeMap<&str, u32> = BTreeMap::new();
         for record in &told.blocks {

@@ -183,6 +183,11 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<&'a str>,
     },
+    Hold {
+        frame: u64,
+        seconds: f64,
+        by: &'a str,
+    },
 }
 
 fn tell_truth(truth: &Truth, out: &mut dyn Write) -> io::Result<()> {
@@ -206,6 +211,7 @@ fn tell_truth(truth: &Truth, out: &mut dyn Write) -> io::Result<()> {
             DropCause::Lost => ("lost", None),
             DropCause::TimeToLive => ("time_to_live", None),
             DropCause::NoRoute => ("no_route", None),
+            DropCause::HostDown => ("host_down", None),
         };
         Line::Drop {
             frame: dropped.number,
@@ -213,7 +219,12 @@ fn tell_truth(truth: &Truth, out: &mut dyn Write) -> io::Result<()> {
             by,
         }
     });
-    for line in frames.chain(drops) {
+    let holds = truth.held.iter().map(|held| Line::Hold {
+        frame: held.number,
+        seconds: held.wait.as_secs_f64(),
+        by: &held.equipment,
+    });
+    for line in frames.chain(drops).chain(holds) {
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
@@ -222,7 +233,7 @@ fn tell_truth(truth: &Truth, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use blockscope::scenario::{DropTruth, FrameTruth};
+    use blockscope::scenario::{DropTruth, FrameTruth, HeldTruth};
 
     use super::*;
 
@@ -255,6 +266,11 @@ mod tests {
                 drop(1, DropCause::Equipment("filter".to_owned())),
                 drop(3, DropCause::NoRoute),
             ],
+            held: vec![HeldTruth {
+                number: 2,
+                equipment: "shaper".to_owned(),
+                wait: Duration::from_millis(250),
+            }],
         };
         let mut out = Vec::new();
         tell_truth(&truth, &mut out).unwrap();
@@ -265,6 +281,7 @@ mod tests {
             r#"{"what":"frame","frame":4,"sender":"filter","making":"rewritten"}"#,
             r#"{"what":"drop","frame":1,"cause":"equipment","by":"filter"}"#,
             r#"{"what":"drop","frame":3,"cause":"no_route"}"#,
+            r#"{"what":"hold","frame":2,"seconds":0.25,"by":"shaper"}"#,
         ];
         assert_eq!(String::from_utf8(out).unwrap(), expected.join("\n") + "\n");
     }

@@ -3,9 +3,11 @@
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
+use super::ip_blackhole::IpBlackhole;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
+use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -86,4 +88,6 @@ detectors! {
     block_page: BlockPage,
     payload_injection: PayloadInjection,
     silent_drop: SilentDrop,
+    volume_freeze: VolumeFreeze,
+    ip_blackhole: IpBlackhole,
 }

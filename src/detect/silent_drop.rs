@@ -11,7 +11,11 @@
 //!
 //! # What it mistakes
 //! A server that dies, a path that loses large packets (path MTU), a firewall between the tap and the client: without
-//! flows to compare with, the verdict stays below `likely`. A flow that the capture left too early is not judged.
+//! flows to compare with, the verdict stays below `likely`. A flow that the capture left too early is not judged, nor is
+//! one of which only one direction was seen. A server that hangs acknowledges and says nothing: silence after an
+//! acknowledgement counts only where the server serves other names. A large request counts only where as large ones
+//! pass. A box that lets a few packets pass before it drops is found by the side that repeats itself in vain
+//! ([`super::volume_freeze`] takes over where kilobytes had passed).
 //!
 //! # References
 //! wire-facts 7.1, 7.2, 8. Bock et al., "Your Censor is My Censor", WOOT 2021 (residual drops). OONI, "Kazakhstan: TLS
@@ -23,13 +27,17 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::stall::Stall;
+use super::volume_freeze::{is_volume, volume};
 use crate::finding::docket::Docket;
-use crate::finding::evidence::{Evidence, Observation};
-use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage};
+use crate::finding::evidence::{DropsObservation, Evidence, Observation};
+use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Volume};
 use crate::finding::verdict::Prior;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Side;
 use crate::packet::frame::FrameNumber;
+use crate::payload::tls_client_hello::{ClientHello, EncryptedName};
+use crate::payload::tls_handshake::HelloRead;
 use crate::time::Timestamp;
 
 /// Repetitions of a request that are named.
@@ -40,7 +48,7 @@ const NAMED: usize = 8;
 const WAITED: Duration = Duration::from_secs(2);
 
 /// A request larger than this may have been lost for its size (an Ethernet path without room for a tunnel's headers).
-const LARGE: u32 = 1200;
+const LARGE: u16 = 1200;
 
 /// Finds requests that are swallowed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +67,9 @@ pub struct Memory {
     acknowledged: bool,
     /// The server sent data or closed: nothing was swallowed.
     answered: bool,
+    /// A silence that began after the server had answered.
+    late: Option<Box<Stall>>,
+    volume: Volume,
     filed: bool,
 }
 
@@ -79,9 +90,17 @@ impl Detector for SilentDrop {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
-        let Some(asked) = sighting.flow.asked.as_ref().filter(|_| !memory.answered) else {
+        let Some(asked) = sighting.flow.asked.as_ref() else {
             return Attention::Idle;
         };
+        if memory.answered {
+            let had = memory.late.is_some();
+            Stall::watch(&mut memory.late, sighting, segment);
+            if !had && memory.late.is_some() {
+                memory.volume = volume(sighting.flow);
+            }
+            return Attention::Idle;
+        }
         if memory.request.is_none() {
             // Only the first request of a flow: a server that has answered one is reachable.
             memory.answered = sighting.flow.side(Party::Server).data_packets > 0;
@@ -113,6 +132,9 @@ impl Detector for SilentDrop {
             Ending::SuspicionDue => false,
             Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
         };
+        if enough && memory.answered && !memory.filed {
+            memory.filed = late_drop(conclusion, memory, docket);
+        }
         let (Some(asked), Some(last)) = (&flow.asked, memory.last_in_vain) else {
             return;
         };
@@ -132,9 +154,11 @@ impl Detector for SilentDrop {
             },
             &swallowed,
         )];
-        if asked.end.ahead_of(asked.seq) as u32 > LARGE && !memory.acknowledged {
-            evidence.push(Evidence::at(Observation::LargeRequest, &[asked.frame]));
+        let bytes = flow.side(Party::Client).largest;
+        if bytes > LARGE && !memory.acknowledged {
+            evidence.push(Evidence::at(Observation::LargeRequest { bytes }, &[asked.frame]));
         }
+        evidence.extend(notes(conclusion));
         if is_server_repeating_itself(flow.side(Party::Server)) {
             evidence.push(Evidence::at(Observation::ServerStillWaits, &[]));
         }
@@ -165,6 +189,78 @@ impl Detector for SilentDrop {
             particulars: Particulars::default(),
         });
     }
+}
+
+/// Files a silence that began a few packets after the request; says whether it did.
+fn late_drop(conclusion: &Conclusion<'_>, memory: &Memory, docket: &mut Docket) -> bool {
+    let flow = conclusion.flow;
+    let (Some(asked), Some(stall)) = (&flow.asked, memory.late.as_deref().filter(|stall| stall.is_silence())) else {
+        return false;
+    };
+    let Some(first) = stall.frames.first().copied() else {
+        return false;
+    };
+    let closed = |party| flow.side(party).fin.is_some() || flow.side(party).reset.is_some();
+    if is_volume(memory.volume) || !flow.saw_handshake() || flow.requests > 1 || closed(stall.party.peer()) {
+        return false;
+    }
+    let silence = DropsObservation::SilenceMidStream {
+        packets: memory.volume.packets,
+        tries: stall.tries,
+    };
+    let mut evidence = vec![Evidence::at(Observation::Drops(silence), &stall.frames)];
+    evidence.extend(notes(conclusion));
+    docket.file(Finding {
+        kind: Kind::SilentDrop,
+        conversation: flow.conversation(),
+        decided_by: first,
+        at: stall.first,
+        stage: Some(Stage::LaterInFlow),
+        signature: None,
+        claimed_sender: None,
+        position: Position::InPath,
+        trigger: Some(asked.trigger()),
+        forged: Vec::new(),
+        genuine: Vec::new(),
+        dropped: stall.frames.to_vec(),
+        prior: Prior::Abnormal,
+        evidence,
+        injector: None,
+        particulars: Particulars::default(),
+    });
+    true
+}
+
+/// Names under which public resolvers answer DNS over HTTPS, as their operators publish them.
+const RESOLVERS: [&str; 8] = [
+    "dns.google",
+    "cloudflare-dns.com",
+    "mozilla.cloudflare-dns.com",
+    "one.one.one.one",
+    "dns.quad9.net",
+    "doh.opendns.com",
+    "dns.adguard-dns.com",
+    "dns.nextdns.io",
+];
+
+/// DNS over TLS (RFC 7858 section 3.1).
+const DNS_OVER_TLS: u16 = 853;
+
+/// What a reader should know of a flow whose purpose the packets hide.
+fn notes(conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
+    let flow = conclusion.flow;
+    let hello = ClientHello::read(flow.head(Party::Client, conclusion.heads));
+    let hides = matches!(&hello, HelloRead::Hello(hello) if hello.encrypted_name != EncryptedName::No);
+    let name = flow.asked.as_ref().map_or("", |asked| asked.name.as_str());
+    let resolver = flow.conversation().server.port == DNS_OVER_TLS || RESOLVERS.contains(&name);
+    let frames: Vec<_> = flow.asked.iter().map(|asked| asked.frame).collect();
+    [
+        hides.then_some(DropsObservation::HiddenName),
+        resolver.then_some(DropsObservation::EncryptedDns),
+    ]
+    .into_iter()
+    .flatten()
+    .map(move |observation| Evidence::at(Observation::Drops(observation), &frames))
 }
 
 /// A server that repeats its SYN-ACK is alive and hears nothing of what the client sends.

@@ -5,6 +5,7 @@
 //! does not depend on how threads take turns.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -24,10 +25,14 @@ pub struct NameRecord {
 pub struct HostRecord {
     /// How many of its TCP flows arrived mostly with each TTL, resets left out.
     pub ttls: Vec<(u8, u32)>,
+    /// The shortest time from a SYN to its SYN-ACK, as seen from the tap, and in how many flows it could be measured.
+    pub round_trip: Option<(Duration, u32)>,
     /// Its flows in which it sent data.
     pub served: u32,
     /// Of these, flows that asked for a name.
     pub served_by_name: u32,
+    /// The largest segment a client sent in a flow that was served, with this host at either end, in bytes.
+    pub largest_served: u16,
 }
 
 impl HostRecord {
@@ -44,10 +49,16 @@ impl HostRecord {
 /// What one flow shows of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowOutcome {
+    /// The client.
+    pub client: IpAddr,
+    /// The largest segment the client sent, in bytes of payload.
+    pub largest: u16,
     /// The server.
     pub server: IpAddr,
     /// The TTL its packets arrived with, resets left out.
     pub ttl: Option<u8>,
+    /// The time from its SYN to its SYN-ACK, where that is unambiguous.
+    pub round_trip: Option<Duration>,
     /// The registrable domain the client asked for.
     pub domain: Option<DomainId>,
     /// What came of the flow.
@@ -95,12 +106,23 @@ impl Baselines {
                 None => record.ttls.push((ttl, 1)),
             }
         }
+        if let Some(measured) = outcome.round_trip {
+            let (shortest, flows) = record.round_trip.unwrap_or((measured, 0));
+            record.round_trip = Some((shortest.min(measured), flows.saturating_add(1)));
+        }
         let served = outcome.came_to == CameTo::Served;
         record.served = record.served.saturating_add(u32::from(served));
         record.served_by_name = record
             .served_by_name
             .saturating_add(u32::from(served && outcome.domain.is_some()));
+        if served {
+            record.largest_served = record.largest_served.max(outcome.largest);
+        }
         drop(record);
+        if served {
+            let mut client = self.hosts.entry(outcome.client).or_default();
+            client.largest_served = client.largest_served.max(outcome.largest);
+        }
         let Some(domain) = outcome.domain else { return };
         let mut name = self.names.entry((outcome.server, domain)).or_default();
         match outcome.came_to {
@@ -132,8 +154,11 @@ mod tests {
         let server = IpAddr::from([192, 0, 2, 1]);
         let domain = Some(DomainId::of("www.example.org"));
         let outcome = |ttl, came_to| FlowOutcome {
+            client: IpAddr::from([198, 51, 100, 1]),
+            largest: 517,
             server,
             ttl: Some(ttl),
+            round_trip: None,
             domain,
             came_to,
         };

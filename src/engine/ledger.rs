@@ -1,12 +1,22 @@
 //! Puts what all workers found in capture order, adds what only the whole capture can tell, and judges.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
+mod deaths;
+mod freezes;
+mod hosts;
+mod reach;
+mod residue;
 
+use std::collections::HashSet;
+
+use self::deaths::Deaths;
+use self::freezes::Freezes;
+use self::hosts::{compare_with_host, compare_with_other_names};
+use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
+use super::trace::FlowTrace;
 use super::worker::Report;
-use crate::finding::evidence::{Evidence, Observation};
-use crate::finding::finding::{Finding, Kind, Party, Stage};
+use crate::finding::evidence::Evidence;
+use crate::finding::finding::{Finding, Kind};
 use crate::finding::summary::Coverage;
 use crate::finding::verdict::Judgement;
 use crate::packet::frame::FrameNumber;
@@ -18,6 +28,7 @@ const MOST_FINDINGS: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Ledger {
     findings: Vec<Finding>,
+    traces: Vec<FlowTrace>,
     coverage: Coverage,
 }
 
@@ -26,6 +37,7 @@ impl Ledger {
     pub fn enter(&mut self, report: Report) {
         self.coverage.add(&report.coverage);
         self.findings.extend(report.findings);
+        self.traces.extend(report.traces);
     }
 
     /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
@@ -33,6 +45,7 @@ impl Ledger {
     pub fn close(self, baselines: &Baselines) -> (Vec<(Finding, Judgement)>, Coverage) {
         let Self {
             mut findings,
+            mut traces,
             mut coverage,
         } = self;
         findings.sort_by(|one, two| {
@@ -43,11 +56,20 @@ impl Ledger {
             coverage.findings_dropped += (findings.len() - MOST_FINDINGS) as u64;
             findings.truncate(MOST_FINDINGS);
         }
+        traces.sort_by_key(|trace| trace.first_frame);
         let deaths = Deaths::of(&findings);
+        let freezes = Freezes::of(&findings);
+        let reach = Reach::of(&traces);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
+            freezes.compare(finding, &traces);
+            reach.compare(finding);
+        }
+        residue::tell(&mut findings, &traces);
+        reach.tell_shutdown(&mut findings);
+        for finding in &mut findings {
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
@@ -60,47 +82,6 @@ impl Ledger {
             .filter(|(_, judgement)| judgement.verdict.is_some())
             .collect();
         (judged, coverage)
-    }
-}
-
-/// How many flows died at which server, in all and by name.
-#[derive(Debug, Default)]
-struct Deaths {
-    by_server: BTreeMap<IpAddr, u32>,
-    by_name: BTreeMap<(IpAddr, DomainId), u32>,
-}
-
-impl Deaths {
-    fn of(findings: &[Finding]) -> Self {
-        let mut deaths = Self::default();
-        for finding in findings.iter().filter(|finding| finding.kind == Kind::SilentDrop) {
-            let server = finding.conversation.server.ip;
-            *deaths.by_server.entry(server).or_default() += 1;
-            if let Some(domain) = domain(finding) {
-                *deaths.by_name.entry((server, domain)).or_default() += 1;
-            }
-        }
-        deaths
-    }
-
-    /// One flow that dies is an accident; that the same name dies again and again is not, unless everything does.
-    fn compare(&self, finding: &mut Finding, baselines: &Baselines) {
-        let server = finding.conversation.server.ip;
-        let (Kind::SilentDrop, Some(domain)) = (finding.kind, domain(finding)) else {
-            return;
-        };
-        let flows = self.by_name.get(&(server, domain)).copied().unwrap_or(0);
-        let others = self.by_server.get(&server).copied().unwrap_or(0).saturating_sub(flows);
-        let host_works = baselines.host(server).is_some_and(|host| host.served > 0);
-        if others > 0 && !host_works {
-            finding
-                .evidence
-                .push(Evidence::at(Observation::OtherNamesDieToo { flows: others }, &[]));
-        } else if flows >= 2 {
-            finding
-                .evidence
-                .push(Evidence::at(Observation::DiesAtTheName { flows }, &[]));
-        }
     }
 }
 
@@ -121,58 +102,6 @@ fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
     });
 }
 
-/// A reset that answers a SYN has nothing in its own flow to compare its TTL with; the host's other flows do.
-fn compare_with_host(finding: &mut Finding, baselines: &Baselines) {
-    let answers_syn = finding.stage == Some(Stage::PostSyn) && finding.claimed_sender == Some(Party::Server);
-    if finding.kind != Kind::RstInjection || !answers_syn {
-        return;
-    }
-    let Some(usual) = baselines
-        .host(finding.conversation.server.ip)
-        .and_then(|host| host.usual_ttl())
-    else {
-        return;
-    };
-    let Some(reset) = finding.injector.as_ref().and_then(|injector| injector.arrival_ttl) else {
-        return;
-    };
-    let already = finding
-        .evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::ResetTtlDiffers { .. }));
-    if usual.abs_diff(reset) >= 2 && !already {
-        finding.evidence.push(Evidence::at(
-            Observation::ResetTtlDiffers { reset, usual },
-            &[finding.decided_by],
-        ));
-    }
-}
-
-/// Served flows for other names that a server must show before a name's failing there means anything.
-const OTHERS_SERVED: u32 = 2;
-
-/// A name that always fails at a server that serves others is filtered by name.
-fn compare_with_other_names(finding: &mut Finding, baselines: &Baselines) {
-    let by_name = matches!(
-        finding.kind,
-        Kind::RstInjection | Kind::SilentDrop | Kind::FinInjection | Kind::TlsAlertInjection
-    );
-    let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
-    let (true, Some(name)) = (by_name, name) else { return };
-    let server = finding.conversation.server.ip;
-    let (Some(host), Some(record)) = (baselines.host(server), baselines.name(server, DomainId::of(name))) else {
-        return;
-    };
-    let others_served = host.served_by_name.saturating_sub(record.served);
-    if record.served == 0 && record.failed > 0 && others_served >= OTHERS_SERVED {
-        let observation = Observation::OnlyThisName {
-            failed: record.failed,
-            others_served,
-        };
-        finding.evidence.push(Evidence::at(observation, &[]));
-    }
-}
-
 /// Evidence is printed heaviest first; observations of equal weight in a fixed order.
 fn heaviest_first(evidence: &mut [Evidence]) {
     evidence.sort_by(|one, two| {
@@ -182,3 +111,6 @@ fn heaviest_first(evidence: &mut [Evidence]) {
             .then_with(|| one.observation.key().cmp(two.observation.key()))
     });
 }
+
+#[cfg(test)]
+mod stories;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::baselines::{Baselines, CameTo, DomainId, FlowOutcome};
+use super::trace::FlowTrace;
 use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
 use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
 use crate::finding::docket::Docket;
@@ -28,6 +29,9 @@ pub const SHARDS: usize = 64;
 
 /// The most hosts one shard reports to the baselines.
 const MOST_HOSTS: usize = 4096;
+
+/// The most flows one shard keeps a trace of; later ones are not compared in time.
+const MOST_TRACES: usize = 4096;
 
 /// Heads a shard keeps, per flow it may hold (one in four flows is in its first bytes), and at least.
 const FLOWS_PER_HEAD: usize = 4;
@@ -60,6 +64,7 @@ pub struct Shard {
     coverage: Coverage,
     baselines: Arc<Baselines>,
     hosts: HashSet<IpAddr>,
+    traces: Vec<FlowTrace>,
     now: Timestamp,
 }
 
@@ -78,6 +83,7 @@ impl Shard {
             coverage: Coverage::default(),
             baselines,
             hosts: HashSet::new(),
+            traces: Vec::new(),
             now: Timestamp::EPOCH,
         }
     }
@@ -274,9 +280,13 @@ impl Shard {
                 self.coverage.one_sided += u64::from(!flow.is_two_sided());
                 self.coverage.no_handshake += u64::from(!flow.saw_handshake());
                 let outcome = outcome(flow);
-                if self.hosts.contains(&outcome.server)
-                    || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(outcome.server))
-                {
+                if self.traces.len() < MOST_TRACES {
+                    self.traces.push(FlowTrace::of(flow, &outcome));
+                }
+                let admitted = [outcome.server, outcome.client].iter().all(|host| {
+                    self.hosts.contains(host) || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(*host))
+                });
+                if admitted {
                     self.baselines.add(&outcome);
                 }
             }
@@ -301,6 +311,11 @@ impl Shard {
         self.docket.take()
     }
 
+    /// Takes out what the flows concluded since the last call came to.
+    pub fn take_traces(&mut self) -> Vec<FlowTrace> {
+        std::mem::take(&mut self.traces)
+    }
+
     /// What was looked at.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
@@ -322,8 +337,11 @@ fn outcome(flow: &Flow) -> FlowOutcome {
             _ => true,
         };
     FlowOutcome {
+        client: flow.conversation().client.ip,
+        largest: client.largest,
         server: flow.conversation().server.ip,
         ttl: server.profile.usual_ttl(),
+        round_trip: flow.round_trip(Party::Server),
         domain: flow
             .asked
             .as_ref()

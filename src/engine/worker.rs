@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::baselines::Baselines;
 use super::shard::{SHARDS, Shard};
+use super::trace::FlowTrace;
 use crate::capture::source::Record;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
@@ -34,6 +35,8 @@ pub enum Task {
 pub struct Report {
     /// What was found.
     pub findings: Vec<Finding>,
+    /// What the flows came to.
+    pub traces: Vec<FlowTrace>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -92,6 +95,7 @@ impl Worker {
         let mut report = Report::default();
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());
+            report.traces.append(&mut shard.take_traces());
             report.coverage.add(&shard.coverage());
         }
         report

@@ -3,6 +3,7 @@
 //! The table is `Observation::row`: one line an observation. A figure marked `[E]` is an engineering judgement that
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
+mod drops;
 mod row;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use super::finding::Device;
 use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
+pub use drops::DropsObservation;
 use row::{Row, proof, row};
 
 /// The frames one observation rests on; at most 8 are named.
@@ -22,6 +24,8 @@ pub type FrameList = ArrayVec<FrameNumber, 8>;
 /// Something seen in the packets that makes interference more or less likely.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
+    /// Of packets that are not answered.
+    Drops(DropsObservation),
     // Sequence space: contradictions no honest endpoint produces.
     /// The sender of a reset went on sending.
     DataAfterReset {
@@ -274,7 +278,10 @@ pub enum Observation {
         tries: u16,
     },
     /// The request is large: paths that lose large packets swallow it, whatever it names.
-    LargeRequest,
+    LargeRequest {
+        /// Its largest segment, in bytes of payload.
+        bytes: u16,
+    },
     /// The server goes on repeating its SYN-ACK: it is alive, and the client's packets do not reach it.
     ServerStillWaits,
     /// The capture may have lost packets of this flow.
@@ -329,6 +336,7 @@ impl Observation {
         const WEAVER: &str = "2 of 200 flows with an odd TTL, Weaver et al. NDSS 2009";
         const JUDGED: &str = "[E]";
         match self {
+            Self::Drops(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
                 "sender_went_on",
@@ -556,7 +564,7 @@ impl Observation {
                     0..=3 => row(key, Aftermath, 0.90, 0.10, JUDGED),
                 }
             }
-            Self::LargeRequest => row(
+            Self::LargeRequest { .. } => row(
                 "large_request",
                 Header,
                 0.30,
@@ -621,6 +629,7 @@ const fn block_row(key: &'static str, confidence: u8) -> Row {
 impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Drops(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
             }
@@ -837,8 +846,11 @@ impl fmt::Display for Observation {
                     "the request was acknowledged, and then nothing came any more, though the client sent {tries} packets"
                 )
             }
-            Self::LargeRequest => {
-                f.write_str("the request is large: a path that loses large packets swallows it whatever it names")
+            Self::LargeRequest { bytes } => {
+                write!(
+                    f,
+                    "the request is large ({bytes} bytes in one packet): a path that loses large packets swallows it whatever it names"
+                )
             }
             Self::ServerStillWaits => {
                 f.write_str("the server goes on repeating its SYN-ACK: it is alive and does not hear the client")

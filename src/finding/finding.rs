@@ -1,5 +1,7 @@
 //! A finding: what was blocked, how, by which kind of box, how far away, and on what evidence.
 
+use std::time::Duration;
+
 use super::evidence::Evidence;
 use super::verdict::{Judgement, Prior, Verdict, judge};
 use crate::packet::endpoint::Endpoint;
@@ -289,6 +291,8 @@ pub struct Trigger {
 pub struct Injector {
     /// The TTL its packets arrived with.
     pub arrival_ttl: Option<u8>,
+    /// How long after the client's SYN it refused the connection, if that is what it did.
+    pub refused_after: Option<Duration>,
     /// Routers between the tap and the box, as an inclusive range; none where the TTL says nothing.
     pub hops_from_tap: Option<(u8, u8)>,
     /// The TTL its packets most likely start with.
@@ -307,6 +311,7 @@ impl Injector {
         let ttl_is_its_own = ttl_is_its_own && marks.hops() <= 40;
         Self {
             arrival_ttl: Some(marks.ttl),
+            refused_after: None,
             hops_from_tap: ttl_is_its_own.then(|| (marks.hops(), marks.hops())),
             initial_ttl: ttl_is_its_own.then(|| marks.initial_ttl()),
             mirrors_ttl: false,
@@ -356,6 +361,53 @@ pub struct Particulars {
     pub location: Option<String>,
     /// Which row of a fingerprint pack matched.
     pub fingerprint: Option<FingerprintMatch>,
+    /// How much had passed when a flow froze.
+    pub volume: Option<Volume>,
+    /// How long a block outlasted what set it off.
+    pub residual: Option<Residual>,
+}
+
+/// How much a flow had carried, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Payload, in bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u32,
+}
+
+/// What a residual block is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResidualTuple {
+    /// Both addresses.
+    Hosts,
+    /// Both addresses and the server's port.
+    Service,
+    /// Both addresses and both ports.
+    Flow,
+}
+
+impl ResidualTuple {
+    /// How many of addresses and ports it is bound to: 2, 3 or 4.
+    #[must_use]
+    pub const fn size(self) -> u8 {
+        match self {
+            Self::Hosts => 2,
+            Self::Service => 3,
+            Self::Flow => 4,
+        }
+    }
+}
+
+/// How long a block outlasted what set it off: longer than `failed`, and at most `worked`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// What it is bound to.
+    pub tuple: ResidualTuple,
+    /// From the trigger to the last failure.
+    pub failed: Duration,
+    /// From the trigger to the first success after it.
+    pub worked: Duration,
 }
 
 /// A row of a fingerprint pack that matched.

@@ -81,6 +81,8 @@ pub struct Side {
     pub data_packets: u32,
     /// Payload bytes, as they were on the wire.
     pub bytes: u64,
+    /// Its largest segment, in bytes of payload.
+    pub largest: u16,
     /// Its first SYN or SYN-ACK.
     pub opening: Option<Note>,
     /// Its last SYN or SYN-ACK (a retransmission, if not the first).
@@ -127,6 +129,7 @@ impl Side {
         if segment.payload_len > 0 {
             self.data_packets = self.data_packets.saturating_add(1);
             self.bytes = self.bytes.saturating_add(u64::from(segment.payload_len));
+            self.largest = self.largest.max(u16::try_from(segment.payload_len).unwrap_or(u16::MAX));
             self.last_data = Some(*note);
         }
         if note.flags.syn() {

@@ -89,6 +89,7 @@ pub(crate) fn reset() -> Finding {
             Evidence::at(Observation::CaptureLoss, &[]),
         ],
         injector: Some(Injector {
+            refused_after: None,
             arrival_ttl: None,
             hops_from_tap: Some((3, 3)),
             initial_ttl: Some(64),
@@ -133,6 +134,7 @@ pub(crate) fn dns() -> Finding {
             ),
         ],
         injector: Some(Injector {
+            refused_after: None,
             arrival_ttl: None,
             hops_from_tap: Some((2, 5)),
             initial_ttl: None,
@@ -169,6 +171,7 @@ pub(crate) fn page() -> Finding {
             &[frame(9)],
         )],
         injector: Some(Injector {
+            refused_after: None,
             arrival_ttl: None,
             mirrors_ttl: true,
             ..Injector::default()

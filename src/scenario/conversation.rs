@@ -10,6 +10,7 @@ use super::datagram::{Body, Datagram, IpHeader, Segment, flag};
 use super::dns::{self, rr};
 use super::host::{ConnectionName, Kernel};
 use super::http;
+use super::quic_visit::QuicVisit;
 use super::server::{framed, take_message};
 use super::sim_time::SimTime;
 use super::story::{EdnsOffer, Family, Follow, Leave, LookupStory, Over, RecordKind, Scheme, VisitStory};
@@ -28,6 +29,7 @@ pub(crate) enum Task {
     Visit(Box<Visit>),
     Lookups(Vec<Lookup>),
     Scan(Scan),
+    Quic(Box<QuicVisit>),
 }
 
 impl Task {
@@ -40,13 +42,15 @@ impl Task {
                 .filter_map(|lookup| lookup.poll(index, kernel, now))
                 .min(),
             Self::Scan(scan) => scan.poll(kernel, now),
+            Self::Quic(visit) => visit.poll(index, kernel, now),
         }
     }
 
     /// Whether nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
         match self {
-            Self::Visit(visit) => matches!(visit.stage, Stage::Done),
+            Self::Visit(visit) => visit.is_done(),
+            Self::Quic(visit) => visit.is_done(),
             Self::Lookups(lookups) => lookups
                 .iter()
                 .all(|lookup| matches!(lookup.stage, LookupStage::Done(_))),
@@ -66,7 +70,7 @@ pub(crate) struct LookupManner {
 
 impl LookupManner {
     /// As glibc does.
-    fn usual() -> Self {
+    pub(crate) fn usual() -> Self {
         Self {
             over: Over::Udp,
             edns: false,
@@ -126,7 +130,8 @@ impl Lookup {
         }
     }
 
-    fn found(&self) -> Option<&[IpAddr]> {
+    /// The addresses found, once it is done.
+    pub(crate) fn found(&self) -> Option<&[IpAddr]> {
         match &self.stage {
             LookupStage::Done(addresses) => Some(addresses),
             LookupStage::Unasked | LookupStage::Udp { .. } | LookupStage::Tcp { .. } => None,
@@ -141,7 +146,8 @@ impl Lookup {
         dns::query(id, &self.name, kind, self.manner.edns)
     }
 
-    fn poll(&mut self, task: usize, kernel: &mut Kernel, now: SimTime) -> Option<SimTime> {
+    /// Goes on as far as it can. Returns when it wants to be called again, `None` once it is done.
+    pub(crate) fn poll(&mut self, task: usize, kernel: &mut Kernel, now: SimTime) -> Option<SimTime> {
         match &mut self.stage {
             LookupStage::Done(_) => None,
             LookupStage::Unasked => {
@@ -322,6 +328,7 @@ struct Talk {
     pieces: VecDeque<(SimTime, Vec<u8>)>,
     leave_at: Option<SimTime>,
     left: bool,
+    probe_at: Option<SimTime>,
 }
 
 /// A browser's visit to a site.
@@ -355,7 +362,13 @@ impl Visit {
         }
     }
 
-    fn poll(&mut self, task: usize, kernel: &mut Kernel, now: SimTime) -> Option<SimTime> {
+    /// Whether nothing is left to do.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
+    /// Goes on as far as it can. Returns when it wants to be called again.
+    pub(crate) fn poll(&mut self, task: usize, kernel: &mut Kernel, now: SimTime) -> Option<SimTime> {
         // Each turn may go through several stages; none can go round for ever, as time or packets must come between.
         for _ in 0..8 {
             let wait = match std::mem::replace(&mut self.stage, Stage::Done) {
@@ -473,6 +486,7 @@ impl Visit {
                 pieces: VecDeque::new(),
                 leave_at: None,
                 left: false,
+                probe_at: self.plan.keep_alive.map(|gap| now + gap.0),
             }));
             return None;
         }
@@ -532,7 +546,7 @@ impl Visit {
             if !talk.hello_sent {
                 talk.hello_sent = true;
                 talk.waiting_since = now;
-                to_write.push(tls.client_hello(&self.goal.host, &mut kernel.chance));
+                to_write.push(tls.client_hello(&self.goal.host, plan.hello, &mut kernel.chance));
             }
             for event in tls.take_in(&bytes) {
                 match event {
@@ -540,6 +554,7 @@ impl Visit {
                         talk.ready = true;
                         to_write.push(tls.client_finished(&mut kernel.chance));
                     }
+                    Event::KeyExchange => to_write.push(tls.key_exchange(&mut kernel.chance)),
                     Event::Plain(plain) => talk.buffer.extend(plain),
                     Event::Alert(_) => talk.leave_at = Some(now),
                     Event::Hello(_) => {}
@@ -595,6 +610,12 @@ impl Visit {
             tcp.abort(now);
             return None;
         }
+        if let (Some(at), Some(gap)) = (talk.probe_at, plan.keep_alive)
+            && at <= now
+        {
+            tcp.probe_peer(now);
+            talk.probe_at = Some(now + gap.0);
+        }
         let unanswered = talk.answered < talk.asked || !talk.ready;
         let gives_up_at = talk.waiting_since + plan.patience.0;
         let leaves = talk.leave_at.is_some_and(|at| at <= now);
@@ -626,6 +647,7 @@ impl Visit {
         for at in [
             talk.ask_at.filter(|_| talk.ready),
             talk.leave_at,
+            talk.probe_at,
             talk.pieces.front().map(|(at, _)| *at),
         ] {
             wait = wait.min(at.unwrap_or(wait));

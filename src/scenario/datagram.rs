@@ -279,6 +279,15 @@ impl Datagram {
         out
     }
 
+    /// Source and destination port, if it has ports.
+    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
+        match &self.body {
+            Body::Tcp(segment) => Some((segment.src_port, segment.dst_port)),
+            Body::Udp(message) => Some((message.src_port, message.dst_port)),
+            Body::Icmp(_) => None,
+        }
+    }
+
     /// The TCP segment, if it carries one.
     pub(crate) fn tcp(&self) -> Option<&Segment> {
         match &self.body {

@@ -57,6 +57,8 @@ pub(crate) enum Tail {
     Bare,
     /// An OPT record offering this UDP size.
     Opt(u16),
+    /// The same with an extended error (RFC 8914) of this code.
+    Explained(u16, u16),
 }
 
 /// Builds a query with recursion desired.
@@ -92,8 +94,14 @@ pub(crate) fn answer(
     if soa {
         put_soa(&mut out);
     }
-    if let Tail::Opt(size) = tail {
-        put_opt(&mut out, size);
+    match tail {
+        Tail::Bare => {}
+        Tail::Opt(size) => put_opt(&mut out, size),
+        Tail::Explained(size, code) => {
+            out.push(0);
+            // Option 15 of two bytes: the code, and no text.
+            put_words(&mut out, &[rr::OPT, size, 0, 0, 6, 15, 2, code]);
+        }
     }
     out
 }

@@ -13,11 +13,20 @@ use super::chance::Chance;
 use super::datagram::{Body, Datagram, Segment, flag};
 use super::dns;
 use super::equipment::{
-    block_page::BlockPage, dns_forger::DnsForger, reset_injector::ResetInjector, silent_drop::SilentDrop,
+    blackhole::Blackhole,
+    block_page::BlockPage,
+    dns_forger::DnsForger,
+    interceptor::Interceptor,
+    lying_resolver::LyingResolver,
+    reset_injector::ResetInjector,
+    silent_drop::SilentDrop,
+    slowing::{Freeze, Throttle},
+    stream_injector::StreamInjector,
 };
 use super::http;
+use super::quic;
 use super::sim_time::SimTime;
-use super::story::{EquipmentStory, Position, TriggerStory, matches};
+use super::story::{EquipmentStory, HelloStory, Position, TriggerStory, matches};
 use super::tls;
 
 /// Number of a packet within one simulation.
@@ -40,6 +49,8 @@ pub(crate) enum Fate {
     Pass,
     /// It ends here.
     Drop,
+    /// It goes on, this much later.
+    Hold(Duration),
     /// It goes on as this one.
     Rewrite(Box<Datagram>),
 }
@@ -72,6 +83,11 @@ impl Acts {
         self.fate = Fate::Drop;
     }
 
+    /// Lets the packet wait.
+    pub(crate) fn hold_it(&mut self, wait: Duration) {
+        self.fate = Fate::Hold(wait);
+    }
+
     /// Sends a forged packet a while later.
     pub(crate) fn inject(&mut self, after: Duration, datagram: Datagram, trigger: ParcelId) {
         self.injections.push(Injection {
@@ -88,10 +104,11 @@ pub(crate) trait FilteringEquipment {
     fn on_packet(&mut self, packet: &Carried<'_>, at: SimTime, act: &mut Acts);
 }
 
-/// Builds the equipment a story describes.
+/// Builds the equipment a story describes; `now` is when it begins, in seconds since 1970.
 pub(crate) fn install(
     story: &EquipmentStory,
     addresses: &dyn Fn(&str) -> Vec<IpAddr>,
+    now: u64,
     chance: Chance,
 ) -> Box<dyn FilteringEquipment> {
     let trigger = Trigger::new(&story.trigger, addresses);
@@ -105,8 +122,21 @@ pub(crate) fn install(
         Box::new(DnsForger::new(dns, trigger, reaction, chance))
     } else if let Some(page) = &story.page {
         Box::new(BlockPage::new(page, trigger, reaction, chance))
+    } else if let Some(inject) = &story.inject {
+        Box::new(StreamInjector::new(inject, trigger, reaction, chance))
+    } else if let Some(blackhole) = &story.blackhole {
+        Box::new(Blackhole::new(blackhole, addresses))
+    } else if let Some(freeze) = &story.freeze {
+        Box::new(Freeze::new(freeze, trigger, chance))
+    } else if let Some(throttle) = &story.throttle {
+        Box::new(Throttle::new(throttle, trigger))
+    } else if let Some(lie) = &story.lie {
+        Box::new(LyingResolver::new(lie, trigger, addresses))
+    } else if let Some(intercept) = &story.intercept {
+        Box::new(Interceptor::new(intercept, trigger, now))
     } else {
-        Box::new(SilentDrop::new(&story.drop.clone().unwrap_or_default(), trigger))
+        let drop = story.drop.clone().unwrap_or_default();
+        Box::new(SilentDrop::new(&drop, trigger, addresses, chance))
     }
 }
 
@@ -143,6 +173,10 @@ pub(crate) enum Heard {
     Query,
     /// A SYN to a listed address.
     Syn,
+    /// The server name of a QUIC Initial.
+    QuicSni,
+    /// A ClientHello of a listed form.
+    Hello,
 }
 
 /// What sets equipment off. It looks at single packets, without reassembly, as most filters do.
@@ -151,6 +185,8 @@ pub(crate) struct Trigger {
     hosts: Vec<String>,
     snis: Vec<String>,
     qnames: Vec<String>,
+    quic_snis: Vec<String>,
+    hellos: Vec<HelloStory>,
     syn_to: Vec<IpAddr>,
 }
 
@@ -160,6 +196,8 @@ impl Trigger {
             hosts: story.hosts.clone(),
             snis: story.snis.clone(),
             qnames: story.qnames.clone(),
+            quic_snis: story.quic_snis.clone(),
+            hellos: story.hellos.clone(),
             syn_to: story.syn_to.iter().flat_map(|host| addresses(host.get_ref())).collect(),
         }
     }
@@ -176,6 +214,8 @@ impl Trigger {
             Body::Tcp(segment) => {
                 if tls::server_name(&segment.payload).is_some_and(|name| listed(&self.snis, &name)) {
                     Some(Heard::Sni)
+                } else if self.hellos.contains(&HelloStory::Esni) && tls::is_esni_hello(&segment.payload) {
+                    Some(Heard::Hello)
                 } else if http::host_of(&segment.payload).is_some_and(|name| listed(&self.hosts, &name)) {
                     Some(Heard::Host)
                 } else if segment.dst_port == 53
@@ -188,6 +228,10 @@ impl Trigger {
                 }
             }
             Body::Udp(message) if message.dst_port == 53 && self.asks(&message.payload) => Some(Heard::Query),
+            Body::Udp(message) if message.dst_port == 443 && !self.quic_snis.is_empty() => {
+                let name = quic::server_name(&message.payload)?;
+                listed(&self.quic_snis, &name).then_some(Heard::QuicSni)
+            }
             Body::Udp(_) | Body::Icmp(_) => None,
         }
     }

@@ -10,7 +10,8 @@ use super::chance::Chance;
 use super::conversation::{Lookup, LookupManner, Scan, Task, Visit};
 use super::filtering_equipment::{self, ParcelId};
 use super::host::{Host, HostParts};
-use super::network::{LossCause, Lost, Network, NodeId, Origin, Recorded};
+use super::network::{Chronicle, LossCause, Network, NodeId, Origin};
+use super::quic_visit::QuicVisit;
 use super::renumbering::Renumbering;
 use super::server::{Resolver, Zone};
 use super::sim_time::SimTime;
@@ -48,6 +49,8 @@ pub struct Truth {
     pub frames: Vec<FrameTruth>,
     /// Captured packets that did not reach their destination.
     pub dropped: Vec<DropTruth>,
+    /// Captured packets that equipment let through, but later.
+    pub held: Vec<HeldTruth>,
 }
 
 /// The truth about one frame.
@@ -89,6 +92,17 @@ pub struct DropTruth {
     pub cause: DropCause,
 }
 
+/// A captured packet that equipment kept waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldTruth {
+    /// Its first frame.
+    pub number: u64,
+    /// The equipment, by its name in the story.
+    pub equipment: String,
+    /// For how long.
+    pub wait: Duration,
+}
+
 /// Why a packet did not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DropCause {
@@ -100,6 +114,8 @@ pub enum DropCause {
     TimeToLive,
     /// Nobody has that address.
     NoRoute,
+    /// Its receiver was down.
+    HostDown,
 }
 
 impl Truth {
@@ -134,7 +150,7 @@ pub fn forge_with_truth(story: &Story, options: &ForgeOptions) -> Result<Forged,
     let builder = Builder::new(story, options);
     let network = builder.build()?;
     let until = SimTime::ZERO + story.lasts.map_or(LONGEST, |lasts| lasts.0);
-    let (tape, lost) = network.run(until);
+    let chronicle = network.run(until);
     let tap = &story.tap[0];
     let link_type = match tap.framing {
         Framing::Ethernet => capture_writer::ETHERNET,
@@ -144,16 +160,17 @@ pub fn forge_with_truth(story: &Story, options: &ForgeOptions) -> Result<Forged,
     let start = u64::try_from(options.shift.as_nanos())
         .unwrap_or(u64::MAX)
         .saturating_add(story.start_seconds() * 1_000_000_000);
-    for recorded in &tape {
+    for recorded in &chronicle.tape {
         writer.frame(start.saturating_add(recorded.at.nanos()), &recorded.bytes);
     }
     Ok(Forged {
         pcap: writer.finish(),
-        truth: tell(story, &tape, &lost, &builder.node_names()),
+        truth: tell(story, &chronicle, &builder.node_names()),
     })
 }
 
-fn tell(story: &Story, tape: &[Recorded], lost: &[Lost], nodes: &[String]) -> Truth {
+fn tell(story: &Story, chronicle: &Chronicle, nodes: &[String]) -> Truth {
+    let Chronicle { tape, lost, held } = chronicle;
     let mut first: BTreeMap<ParcelId, u64> = BTreeMap::new();
     for (index, recorded) in tape.iter().enumerate() {
         first.entry(recorded.parcel).or_insert(index as u64 + 1);
@@ -194,6 +211,7 @@ fn tell(story: &Story, tape: &[Recorded], lost: &[Lost], nodes: &[String]) -> Tr
                 LossCause::Link => DropCause::Lost,
                 LossCause::TimeToLive => DropCause::TimeToLive,
                 LossCause::NoRoute => DropCause::NoRoute,
+                LossCause::HostDown => DropCause::HostDown,
             };
             Some(DropTruth {
                 number: *first.get(&lost.parcel)?,
@@ -202,7 +220,17 @@ fn tell(story: &Story, tape: &[Recorded], lost: &[Lost], nodes: &[String]) -> Tr
         })
         .collect();
     dropped.sort_by_key(|dropped| dropped.number);
-    Truth { frames, dropped }
+    let held = held
+        .iter()
+        .filter_map(|held| {
+            Some(HeldTruth {
+                number: *first.get(&held.parcel)?,
+                equipment: equipment(held.equipment),
+                wait: held.wait,
+            })
+        })
+        .collect();
+    Truth { frames, dropped, held }
 }
 
 /// Builds the network a story describes.
@@ -320,16 +348,18 @@ impl<'a> Builder<'a> {
                 late_answers: host.late_answers,
                 web: host.web.clone().map(Rc::new),
                 dns,
+                quic: host.quic,
                 epoch: self.story.start_seconds() + self.options.shift.as_secs(),
                 chance: self.chance.fork(&format!("host {name}")),
             };
-            network.add_host(
+            let added = network.add_host(
                 name,
                 node(host.at.get_ref())?,
                 host.link,
                 host.moves.clone(),
                 Host::new(parts),
             );
+            network.let_fail(added, &host.outages);
         }
         for tap in &self.story.tap {
             network.tap(node(tap.at.get_ref())?, node(tap.towards.get_ref())?, tap);
@@ -337,7 +367,12 @@ impl<'a> Builder<'a> {
         if !self.options.without_equipment {
             for equipment in &self.story.equipment {
                 let chance = self.chance.fork(&format!("equipment {}", equipment.name.get_ref()));
-                let device = filtering_equipment::install(equipment, &|name| self.addresses_named(name), chance);
+                let device = filtering_equipment::install(
+                    equipment,
+                    &|name| self.addresses_named(name),
+                    self.story.start_seconds() + self.options.shift.as_secs(),
+                    chance,
+                );
                 network.install(node(equipment.at.get_ref())?, equipment.position, device);
             }
         }
@@ -379,6 +414,18 @@ impl<'a> Builder<'a> {
             let name = &lookup.names[turn as usize % lookup.names.len()];
             let ask = |kind: &_| Lookup::new(name, *kind, resolver, LookupManner::of(lookup));
             return Some(Task::Lookups(lookup.kinds.iter().map(ask).collect()));
+        }
+        if let Some(quic) = &conversation.quic {
+            let direct = quic
+                .to
+                .as_ref()
+                .and_then(|to| self.addresses_named(to.get_ref()).first().copied());
+            let name = &quic.names[turn as usize % quic.names.len()];
+            return Some(Task::Quic(Box::new(QuicVisit::new(
+                Rc::new(quic.clone()),
+                name,
+                direct,
+            ))));
         }
         let scan = conversation.scan.as_ref()?;
         let targets: VecDeque<(IpAddr, u16)> = scan

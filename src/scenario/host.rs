@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::conversation::Task;
 use super::datagram::{Body, Datagram, IcmpMessage, IpHeader, Segment, UdpMessage, flag};
+use super::quic;
 use super::server::{DnsStream, Forward, Resolver, WebServer};
 use super::sim_time::SimTime;
-use super::story::{ClosedPorts, GuardStory, LateAnswers, Os, Scheme, WebStory};
+use super::story::{ClosedPorts, GuardStory, LateAnswers, Os, QuicServerStory, Scheme, WebStory};
 use super::tcp_endpoint::{Ending, OptionOrder, State, TcpEndpoint, TcpHabits};
 
 /// A connection as its own host names it.
@@ -85,6 +86,9 @@ pub(crate) struct Kernel {
     late_answers: LateAnswers,
     web: Option<Rc<WebStory>>,
     dns: Option<Resolver>,
+    quic: Option<QuicServerStory>,
+    /// QUIC connections by the client's address and port: this side's id, and whether the request has come.
+    quic_sessions: BTreeMap<(IpAddr, u16), (Vec<u8>, bool)>,
     epoch: u64,
     out: Vec<Datagram>,
     wakes: Vec<(SimTime, Wake)>,
@@ -106,6 +110,7 @@ pub(crate) struct HostParts {
     pub(crate) late_answers: LateAnswers,
     pub(crate) web: Option<Rc<WebStory>>,
     pub(crate) dns: Option<Resolver>,
+    pub(crate) quic: Option<QuicServerStory>,
     /// Seconds since the Unix epoch at which the story begins.
     pub(crate) epoch: u64,
     pub(crate) chance: Chance,
@@ -130,6 +135,8 @@ impl Host {
                 late_answers: parts.late_answers,
                 web: parts.web,
                 dns: parts.dns,
+                quic: parts.quic,
+                quic_sessions: BTreeMap::new(),
                 epoch: parts.epoch,
                 out: Vec::new(),
                 wakes: Vec::new(),
@@ -484,6 +491,10 @@ impl Kernel {
             self.resolve(datagram, message, now);
             return None;
         }
+        if let (443, Some(story)) = (message.dst_port, self.quic) {
+            self.talk_quic(datagram, message, story, now);
+            return None;
+        }
         let forwarded = self
             .dns
             .as_mut()
@@ -508,6 +519,34 @@ impl Kernel {
             self.port_unreachable(datagram);
         }
         None
+    }
+
+    /// A QUIC server's side: Initial and Handshake for an Initial, a page's worth of packets for the first request.
+    fn talk_quic(&mut self, datagram: &Datagram, message: &UdpMessage, story: QuicServerStory, now: SimTime) {
+        let (src, dst) = ((datagram.ip.dst, 443), (datagram.ip.src, message.src_port));
+        let mut replies = Vec::new();
+        if quic::is_initial(&message.payload) {
+            let Some((client_id, their_id)) = quic::ids(&message.payload) else {
+                return;
+            };
+            let fresh = self.chance.bytes(8);
+            let (own_id, _) = self.quic_sessions.entry(dst).or_insert((fresh, false)).clone();
+            replies.push(quic::server_first(client_id, (their_id, &own_id), &mut self.chance));
+            replies.push(quic::noise_handshake((their_id, &own_id), 1200, &mut self.chance));
+        } else if let Some((_, asked)) = self.quic_sessions.get_mut(&dst)
+            && message.payload.first().is_some_and(|first| first & 0x80 == 0)
+            && !*asked
+        {
+            *asked = true;
+            let id = self.chance.bytes(8);
+            for _ in 0..story.packets {
+                replies.push(quic::noise_data(&id, 1200, &mut self.chance));
+            }
+        }
+        for (turn, payload) in (0_u64..).zip(replies) {
+            let at = now + Duration::from_micros(700 + 90 * turn);
+            self.put_later(at, Later::Udp { src, dst, payload });
+        }
     }
 
     fn resolve(&mut self, datagram: &Datagram, message: &UdpMessage, now: SimTime) {
@@ -693,6 +732,11 @@ impl Kernel {
                 Os::Mac | Os::Windows | Os::WindowsXp | Os::Freebsd | Os::Appliance => self.stateless_id(),
             };
             let mut ip = self.header(name.local.0, name.remote.0, id, df);
+            if segment.has(flag::SYN | flag::ACK)
+                && let Some(ttl) = self.web.as_ref().and_then(|web| web.syn_proxy)
+            {
+                ip.ttl = ttl;
+            }
             if let (Some(connection), true) = (self.connections.get(&name), ip.src.is_ipv6()) {
                 ip.flow_label = connection.flow_label;
             }

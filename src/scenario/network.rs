@@ -21,7 +21,8 @@ use super::datagram::Datagram;
 use super::filtering_equipment::{Acts, Carried, Fate, FilteringEquipment, ParcelId, may_touch};
 use super::host::{Host, Wake};
 use super::sim_time::SimTime;
-use super::story::{Framing, LinkStory, Mirror, MoveStory, Position, Sees, TapStory};
+use super::story::{Framing, LinkStory, Mirror, MoveStory, OutageStory, Position, Sees, TapStory};
+use super::token_bucket::TokenBucket;
 
 /// How long a router takes to forward.
 const FORWARDING: Duration = Duration::from_micros(9);
@@ -68,6 +69,24 @@ pub(crate) struct Lost {
     pub(crate) cause: LossCause,
 }
 
+/// A packet that equipment kept waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) parcel: ParcelId,
+    pub(crate) equipment: usize,
+    pub(crate) wait: Duration,
+}
+
+/// All that can be told afterwards.
+pub(crate) struct Chronicle {
+    /// What the taps recorded, in order of time.
+    pub(crate) tape: Vec<Recorded>,
+    /// What did not arrive.
+    pub(crate) lost: Vec<Lost>,
+    /// What was kept waiting.
+    pub(crate) held: Vec<Held>,
+}
+
 /// Why a packet did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LossCause {
@@ -75,6 +94,7 @@ pub(crate) enum LossCause {
     Link,
     TimeToLive,
     NoRoute,
+    HostDown,
 }
 
 #[derive(Debug)]
@@ -83,6 +103,7 @@ struct Link {
     story: LinkStory,
     moves: Vec<MoveStory>,
     last_arrival: [SimTime; 2],
+    buckets: Option<[TokenBucket; 2]>,
     chance: Chance,
 }
 
@@ -103,10 +124,12 @@ struct Node {
     parent: Option<NodeId>,
     equipment: Vec<usize>,
     host: Option<Host>,
+    outages: Vec<OutageStory>,
 }
 
 enum Event {
     Arrive { node: NodeId, from: NodeId, parcel: Parcel },
+    Release { node: NodeId, from: NodeId, parcel: Parcel },
     Inject { node: NodeId, parcel: Parcel },
     Wake { node: NodeId, wake: Wake },
 }
@@ -150,6 +173,7 @@ pub(crate) struct Network {
     taps: Vec<Tap>,
     tape: Vec<Recorded>,
     lost: Vec<Lost>,
+    held: Vec<Held>,
     chance: Chance,
 }
 
@@ -168,6 +192,7 @@ impl Network {
             taps: Vec::new(),
             tape: Vec::new(),
             lost: Vec::new(),
+            held: Vec::new(),
             chance,
         }
     }
@@ -211,6 +236,7 @@ impl Network {
             parent,
             equipment: Vec::new(),
             host,
+            outages: Vec::new(),
         });
         if let Some(parent) = parent {
             self.links.push(Link {
@@ -218,10 +244,26 @@ impl Network {
                 story,
                 moves,
                 last_arrival: [SimTime::ZERO; 2],
+                buckets: story
+                    .rate
+                    .map(|rate| [TokenBucket::new(rate, story.burst.max(3000), story.queue.0); 2]),
                 chance: self.chance.fork(&format!("link {name}")),
             });
         }
         node
+    }
+
+    /// Lets a host be down at times.
+    pub(crate) fn let_fail(&mut self, node: NodeId, outages: &[OutageStory]) {
+        self.nodes[node].outages = outages.to_vec();
+    }
+
+    fn is_down(&self, node: NodeId) -> bool {
+        let now = self.now.since(SimTime::ZERO);
+        self.nodes[node]
+            .outages
+            .iter()
+            .any(|outage| (outage.from.0..outage.until.0).contains(&now))
     }
 
     /// Installs equipment at a router.
@@ -246,9 +288,8 @@ impl Network {
         self.nodes.get_mut(node).and_then(|node| node.host.as_mut())
     }
 
-    /// Lets everything happen until all is quiet or this moment has come; gives what was recorded, in order of time, and
-    /// what was lost.
-    pub(crate) fn run(mut self, until: SimTime) -> (Vec<Recorded>, Vec<Lost>) {
+    /// Lets everything happen until all is quiet or this moment has come, and tells it.
+    pub(crate) fn run(mut self, until: SimTime) -> Chronicle {
         for node in 0..self.nodes.len() {
             self.collect(node);
         }
@@ -259,6 +300,7 @@ impl Network {
             self.now = scheduled.at;
             match scheduled.event {
                 Event::Arrive { node, from, parcel } => self.arrive(node, from, parcel),
+                Event::Release { node, from, parcel } => self.forward(node, from, parcel),
                 Event::Inject { node, parcel } => self.inject(node, parcel),
                 Event::Wake { node, wake } => {
                     if let Some(host) = self.host_mut(node) {
@@ -270,7 +312,11 @@ impl Network {
         }
         self.tape.retain(|recorded| recorded.at <= until);
         self.tape.sort_by_key(|recorded| recorded.at);
-        (self.tape, self.lost)
+        Chronicle {
+            tape: self.tape,
+            lost: self.lost,
+            held: self.held,
+        }
     }
 
     fn schedule(&mut self, at: SimTime, event: Event) {
@@ -291,6 +337,9 @@ impl Network {
             self.schedule(at, Event::Wake { node, wake });
         }
         let Some(parent) = self.nodes[node].parent else { return };
+        if self.is_down(node) {
+            return;
+        }
         // What a host sends at once leaves one after the other.
         let mut at = self.now;
         for datagram in out {
@@ -319,6 +368,13 @@ impl Network {
     }
 
     fn arrive(&mut self, node: NodeId, from: NodeId, mut parcel: Parcel) {
+        if self.is_down(node) {
+            self.lost.push(Lost {
+                parcel: parcel.id,
+                cause: LossCause::HostDown,
+            });
+            return;
+        }
         if let Some(host) = self.nodes[node].host.as_mut() {
             if host.kernel.addresses.contains(&parcel.datagram.ip.dst) {
                 host.receive(&parcel.datagram, self.now);
@@ -326,10 +382,7 @@ impl Network {
             }
             return;
         }
-        let destination = self.addresses.get(&parcel.datagram.ip.dst).copied();
-        let next = destination
-            .and_then(|to| self.next_hop(node, to))
-            .or(self.nodes[node].parent);
+        let next = self.way(node, &parcel);
         self.record_at(node, from, next, &parcel, Side::Entering, self.now);
         for index in self.nodes[node].equipment.clone() {
             let mut acts = Acts::default();
@@ -363,6 +416,15 @@ impl Network {
                     });
                     return;
                 }
+                Fate::Hold(wait) => {
+                    self.held.push(Held {
+                        parcel: parcel.id,
+                        equipment: index,
+                        wait,
+                    });
+                    self.schedule(self.now + wait, Event::Release { node, from, parcel });
+                    return;
+                }
                 Fate::Rewrite(datagram) => {
                     self.lost.push(Lost {
                         parcel: parcel.id,
@@ -387,6 +449,20 @@ impl Network {
                 }
             }
         }
+        self.forward(node, from, parcel);
+    }
+
+    /// Where a packet goes from a router.
+    fn way(&self, node: NodeId, parcel: &Parcel) -> Option<NodeId> {
+        let destination = self.addresses.get(&parcel.datagram.ip.dst).copied();
+        destination
+            .and_then(|to| self.next_hop(node, to))
+            .or(self.nodes[node].parent)
+    }
+
+    /// A packet that has passed all equipment of a router leaves it.
+    fn forward(&mut self, node: NodeId, from: NodeId, mut parcel: Parcel) {
+        let next = self.way(node, &parcel);
         if parcel.datagram.ip.ttl <= 1 {
             self.lost.push(Lost {
                 parcel: parcel.id,
@@ -410,13 +486,7 @@ impl Network {
 
     /// Equipment's packet leaves the router on its way to its destination.
     fn inject(&mut self, node: NodeId, parcel: Parcel) {
-        let destination = self.addresses.get(&parcel.datagram.ip.dst).copied();
-        let Some(next) = destination
-            .and_then(|to| self.next_hop(node, to))
-            .or(self.nodes[node].parent)
-        else {
-            return;
-        };
+        let Some(next) = self.way(node, &parcel) else { return };
         self.record_at(node, node, Some(next), &parcel, Side::Leaving, self.now);
         self.depart(node, next, parcel, self.now);
     }
@@ -438,7 +508,17 @@ impl Network {
         let (delay, hops) = moved.map_or((link.story.delay.0, link.story.hops), |change| {
             (change.delay.0, change.hops)
         });
-        if link.chance.hit(link.story.loss) {
+        let len = if link.story.mtu.is_some() || link.buckets.is_some() {
+            parcel.datagram.to_bytes().len()
+        } else {
+            0
+        };
+        let waits = match &mut link.buckets {
+            Some(buckets) => buckets[direction].take(len, at),
+            None => Some(Duration::ZERO),
+        };
+        let too_large = link.story.mtu.is_some_and(|mtu| len > mtu);
+        if too_large || waits.is_none() || link.chance.hit(link.story.loss) {
             self.lost.push(Lost {
                 parcel: parcel.id,
                 cause: LossCause::Link,
@@ -453,7 +533,7 @@ impl Network {
             return;
         }
         parcel.datagram.ip.ttl -= hops;
-        let mut arrival = at + delay + link.chance.up_to(link.story.jitter.0);
+        let mut arrival = at + waits.unwrap_or_default() + delay + link.chance.up_to(link.story.jitter.0);
         if link.chance.hit(link.story.reorder) {
             // Overtaken by what follows: it waits a while and nobody waits for it.
             arrival = arrival + Duration::from_millis(2) + link.chance.up_to(delay);

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::certificate;
 use super::chance::Chance;
 use super::dns::{self, Question, Record, RecordData, Tail, bits, rr};
 use super::http;
 use super::sim_time::SimTime;
 use super::story::{
     BodyFraming, Connection, EdnsHabit, IdleEnd, RecordOrder, RecordStory, ResolverStory, Scheme, SiteStory, Story,
-    WebStory, matches,
+    TlsVersion, WebStory, matches,
 };
 use super::tcp_endpoint::TcpEndpoint;
 use super::tls::{Event, Role, TlsSide};
@@ -113,9 +114,24 @@ impl WebServer {
                                     .push_back((now + Duration::from_micros(400), Reply::Alert(alert)));
                                 self.due.push_back((now + Duration::from_micros(450), Reply::Close));
                             } else {
-                                let flight = tls.server_flight(self.web.certificate, chance);
+                                let flight = match self.web.tls {
+                                    TlsVersion::V13 => tls.server_flight(self.web.certificate, chance),
+                                    TlsVersion::V12 => {
+                                        let chain = certificate::chain(
+                                            self.web.authority,
+                                            &name,
+                                            self.web.certificate,
+                                            self.epoch,
+                                        );
+                                        tls.server_flight_in_the_clear(&chain, chance)
+                                    }
+                                };
                                 tcp.write(&flight, now);
                             }
+                        }
+                        Event::KeyExchange => {
+                            let finished = tls.key_exchange(chance);
+                            tcp.write(&finished, now);
                         }
                         Event::Plain(plain) => self.buffer.extend_from_slice(&plain),
                         Event::Ready | Event::Alert(_) => {}

@@ -9,6 +9,7 @@
 //! title = "One line that says what happens"
 //! seed = 7                            # all chance comes from here
 //! start = 2026-01-10T08:00:00Z        # what the capture's clock says when the story begins
+//! blocking = ["silent_drop"]          # which kinds of blocking a reader may find; nothing here depends on it
 //! lasts = "40s"                       # the capture ends here (default: when all is quiet, at most 10 minutes)
 //!
 //! # The network is a tree of routers; exactly one has no `towards` (the root). Routing follows the tree.
@@ -18,6 +19,8 @@
 //! name = "access"
 //! towards = "core"                    # the neighbour nearer to the root
 //! link = { delay = "4ms", jitter = "200us", loss = 0.0, reorder = 0.0, duplicate = 0.0, hops = 0 }
+//! # a link may also have an `mtu` (bytes; larger packets vanish without a word) and a `rate` (kbit/s) with a `burst`
+//! # (bytes) and a `queue` (how long packets may wait; without one, what exceeds the rate is dropped)
 //! # a link's `hops` are further routers hidden in it: each takes one from the TTL
 //!
 //! # Taps write the capture. A tap is a mirror of a router's port: `at` one end of a link, `towards` the other.
@@ -42,6 +45,7 @@
 //! closed_ports = "refuse"             # or "ignore": a silent host
 //! late_answers = "unreachable"        # or "ignore": what a UDP packet to a closed port draws
 //! renumbering = "moves"               # or "stays": keeps its address when a story is renumbered
+//! outages = [{ from = "10s", until = "25s" }]          # it is down: receives and sends nothing
 //! moves = [{ at = "20s", delay = "30ms", hops = 5 }]   # its link changes, as when an anycast route flips
 //!
 //! [host.web]                          # it is a web server
@@ -54,6 +58,9 @@
 //! server = "nginx"                    # Server header
 //! window = 65160                      # receive window, if not the operating system's
 //! guard = { ttl = 255, after = "3ms" }  # a firewall before the server that resets closed flows with its own TTL
+//! syn_proxy = 255                     # a device in front answers SYNs, with this TTL
+//! tls = "1.3"                         # or "1.2", with a certificate anybody can read …
+//! authority = "lets_encrypt"          # … signed by this one: lets_encrypt, digicert, qaznet, isca, fortinet, own
 //! [[host.web.site]]                   # what differs for some names ("*.x.example", "*" are patterns)
 //! names = ["old.example"]
 //! status = 302
@@ -74,6 +81,9 @@
 //! record = [{ name = "intranet.example", a = ["10.1.1.1"] }]   # its own view
 //! delays = [{ name = "slow.example", by = "6s", times = 1 }]   # answers late, the first `times` times
 //!
+//! [host.quic]                         # it answers QUIC on UDP port 443
+//! packets = 4                         # so many packets of 1200 bytes for a request
+//!
 //! # Names beyond the hosts' own.
 //! [[record]]
 //! name = "cdn.example"
@@ -84,7 +94,7 @@
 //! order = "fixed"                     # or "rotate"
 //! give = 2                            # how many addresses an answer holds (default: all)
 //!
-//! # What people do. Exactly one of visit, lookup, scan.
+//! # What people do. Exactly one of visit, lookup, scan, quic.
 //! [[conversation]]
 //! client = "alice"
 //! at = "1s"
@@ -109,6 +119,8 @@
 //! upload = 0                          # bytes of a request body
 //! pieces = [400, 300]                 # writes the request in pieces of these sizes, `piece_gap` apart
 //! piece_gap = "30ms"
+//! hello = "usual"                     # or "large" (post-quantum: two segments), "esni"
+//! keep_alive = "2s"                   # probes the idle connection with one byte of garbage
 //! [conversation.lookup]               # a stub resolver
 //! names = ["news.example"]
 //! kinds = ["a"]                       # "a", "aaaa"
@@ -117,12 +129,18 @@
 //! timeout = "5s"
 //! attempts = 2
 //! resolver = "dns"                    # instead of the host's own
+//! [conversation.quic]                 # a browser that tries QUIC
+//! names = ["news.example"]
+//! to = "site"                         # connects to this host directly
+//! patience = "8s"                     # gives up after so long without an answer
+//! fallback = false                    # and visits over TCP then
 //! [conversation.scan]                 # ZMap: bare SYNs with IP id 54321
 //! targets = ["site"]
 //! ports = [22, 80, 443]
 //! gap = "3ms"
 //!
-//! # The ISP's filtering equipment. Exactly one of reset, dns, page, drop.
+//! # The ISP's filtering equipment. Exactly one of reset, dns, page, drop, inject, blackhole, freeze, throttle, lie,
+//! # intercept.
 //! [[equipment]]
 //! name = "border filter"
 //! at = "core"                         # the router it sits at
@@ -133,6 +151,8 @@
 //! hosts = ["blocked.example"]         # HTTP Host
 //! snis = ["*.blocked.example"]
 //! qnames = ["blocked.example"]
+//! quic_snis = ["blocked.example"]     # the server name in a QUIC Initial
+//! hellos = ["esni"]                   # a ClientHello of this form
 //! syn_to = ["site"]                   # any SYN to this host
 //! [equipment.reset]
 //! style = "rst"                       # see `equipment::reset_injector` for the styles
@@ -157,8 +177,42 @@
 //! ttl = 64
 //! [equipment.drop]                    # in_path
 //! what = "flow"                       # the trigger and all that follows in the flow; or "packet"
-//! sides = "both"                      # or "client": only what the client sends
+//! sides = "both"                      # or "client": only what the client sends; or "server"
 //! lasts = "120s"                      # after the last packet dropped
+//! grace = [5, 8]                      # so many packets still pass, the trigger not counted
+//! tuple = "four"                      # or "three": the client's later flows to that port as well
+//! timer = "prolonged"                 # or "fixed": `lasts` counts from the trigger
+//! icmp = { from = "filter", code = 13 }   # says so, in this host's name (IPv6: code 1)
+//! [equipment.inject]
+//! style = "veto"                      # see `equipment::stream_injector`
+//! text = "HTTP/1.1 200 OK…"           # what it puts into the stream
+//! alert = 40                          # the TLS alert of style "alert"
+//! ttl = 64
+//! ip_id = "random"
+//! [equipment.blackhole]               # in_path
+//! hosts = ["site"]                    # what is cut off; or
+//! except = ["domestic"]               # everything but these
+//! from = "10s"
+//! until = "40s"
+//! sides = "both"                      # or "client": only packets to them; or "server"
+//! icmp = { from = "filter", code = 13 }
+//! [equipment.freeze]                  # in_path; the trigger chooses the flow
+//! bytes = [16000, 20000]              # after so much from the server, nothing passes
+//! [equipment.throttle]                # in_path; the trigger chooses the flow
+//! rate = 140                          # kbit/s, each way
+//! burst = 8000                        # bytes
+//! queue = "0ms"                       # how long packets may wait; none wait: the rest is dropped
+//! [equipment.lie]                     # in_path, before a resolver: its own answers say something else
+//! about = "names"                     # of the trigger; or "missing": only where a name does not exist
+//! answers = ["10.10.34.34"]
+//! to = "portal"                       # a host's address instead
+//! alias = "forcesafesearch.example"   # by way of this name
+//! rcode = 0
+//! explained = 15                      # an extended DNS error (RFC 8914), if the query offered EDNS
+//! rr_ttl = 300
+//! until = "20s"
+//! [equipment.intercept]               # in_path: another certificate in TLS 1.2, for the trigger's server names
+//! authority = "qaznet"
 //! ```
 
 use std::fmt;
@@ -177,6 +231,8 @@ pub struct Story {
     pub(crate) seed: u64,
     pub(crate) start: Option<toml::value::Datetime>,
     pub(crate) lasts: Option<Span>,
+    #[serde(default)]
+    pub(crate) blocking: Vec<String>,
     pub(crate) router: Vec<RouterStory>,
     pub(crate) tap: Vec<TapStory>,
     #[serde(default)]
@@ -247,6 +303,10 @@ pub(crate) struct LinkStory {
     pub(crate) reorder: f64,
     pub(crate) duplicate: f64,
     pub(crate) hops: u8,
+    pub(crate) mtu: Option<usize>,
+    pub(crate) rate: Option<u32>,
+    pub(crate) burst: usize,
+    pub(crate) queue: Span,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -350,6 +410,14 @@ pub(crate) struct MoveStory {
     pub(crate) hops: u8,
 }
 
+/// A span of the story's time, from `from` to just before `until`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutageStory {
+    pub(crate) from: Span,
+    pub(crate) until: Span,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostStory {
@@ -371,8 +439,11 @@ pub(crate) struct HostStory {
     pub(crate) renumbering: RenumberingStory,
     #[serde(default)]
     pub(crate) moves: Vec<MoveStory>,
+    #[serde(default)]
+    pub(crate) outages: Vec<OutageStory>,
     pub(crate) web: Option<WebStory>,
     pub(crate) dns: Option<ResolverStory>,
+    pub(crate) quic: Option<QuicServerStory>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -409,6 +480,9 @@ pub(crate) struct WebStory {
     pub(crate) server: String,
     pub(crate) window: Option<u32>,
     pub(crate) guard: Option<GuardStory>,
+    pub(crate) syn_proxy: Option<u8>,
+    pub(crate) tls: TlsVersion,
+    pub(crate) authority: Authority,
     pub(crate) site: Vec<SiteStory>,
 }
 
@@ -424,6 +498,9 @@ impl Default for WebStory {
             server: "nginx".into(),
             window: None,
             guard: None,
+            syn_proxy: None,
+            tls: TlsVersion::V13,
+            authority: Authority::LetsEncrypt,
             site: Vec::new(),
         }
     }
@@ -546,6 +623,7 @@ pub(crate) struct ConversationStory {
     pub(crate) visit: Option<VisitStory>,
     pub(crate) lookup: Option<LookupStory>,
     pub(crate) scan: Option<ScanStory>,
+    pub(crate) quic: Option<QuicStory>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -574,6 +652,19 @@ pub(crate) enum Follow {
     Nothing,
 }
 
+/// Which ClientHello a browser sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HelloStory {
+    /// 517 bytes, one segment.
+    #[default]
+    Usual,
+    /// With a post-quantum key share: two segments.
+    Large,
+    /// With an encrypted server name (extension 0xffce) and none in the clear.
+    Esni,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VisitStory {
@@ -595,6 +686,8 @@ pub(crate) struct VisitStory {
     pub(crate) upload: usize,
     pub(crate) pieces: Vec<usize>,
     pub(crate) piece_gap: Span,
+    pub(crate) hello: HelloStory,
+    pub(crate) keep_alive: Option<Span>,
 }
 
 impl Default for VisitStory {
@@ -618,6 +711,8 @@ impl Default for VisitStory {
             upload: 0,
             pieces: Vec::new(),
             piece_gap: Span(Duration::from_millis(30)),
+            hello: HelloStory::Usual,
+            keep_alive: None,
         }
     }
 }
@@ -671,6 +766,40 @@ impl Default for LookupStory {
     }
 }
 
+/// A visit over QUIC.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuicStory {
+    pub(crate) names: Vec<String>,
+    pub(crate) to: Option<Spanned<String>>,
+    pub(crate) patience: Span,
+    pub(crate) fallback: bool,
+}
+
+impl Default for QuicStory {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            to: None,
+            patience: Span(Duration::from_secs(8)),
+            fallback: false,
+        }
+    }
+}
+
+/// What a QUIC server does.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuicServerStory {
+    pub(crate) packets: u32,
+}
+
+impl Default for QuicServerStory {
+    fn default() -> Self {
+        Self { packets: 4 }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScanStory {
@@ -692,6 +821,8 @@ pub(crate) struct TriggerStory {
     pub(crate) hosts: Vec<String>,
     pub(crate) snis: Vec<String>,
     pub(crate) qnames: Vec<String>,
+    pub(crate) quic_snis: Vec<String>,
+    pub(crate) hellos: Vec<HelloStory>,
     pub(crate) syn_to: Vec<Spanned<String>>,
 }
 
@@ -715,6 +846,12 @@ pub(crate) struct EquipmentStory {
     pub(crate) dns: Option<DnsForgerStory>,
     pub(crate) page: Option<PageStory>,
     pub(crate) drop: Option<DropStory>,
+    pub(crate) inject: Option<InjectStory>,
+    pub(crate) blackhole: Option<BlackholeStory>,
+    pub(crate) freeze: Option<FreezeStory>,
+    pub(crate) throttle: Option<ThrottleStory>,
+    pub(crate) lie: Option<LieStory>,
+    pub(crate) intercept: Option<InterceptStory>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -872,6 +1009,37 @@ pub(crate) enum DropSides {
     #[default]
     Both,
     Client,
+    Server,
+}
+
+/// What of a flow a block remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TupleStory {
+    /// Both addresses and both ports.
+    #[default]
+    Four,
+    /// Both addresses and the server's port.
+    Three,
+}
+
+/// Whether packets that meet a block prolong it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TimerStory {
+    /// Every one of them.
+    #[default]
+    Prolonged,
+    /// None: it runs from the trigger.
+    Fixed,
+}
+
+/// An ICMP "administratively prohibited" for what is dropped.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IcmpStory {
+    pub(crate) from: Spanned<String>,
+    pub(crate) code: u8,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -880,6 +1048,10 @@ pub(crate) struct DropStory {
     pub(crate) what: DropWhat,
     pub(crate) sides: DropSides,
     pub(crate) lasts: Span,
+    pub(crate) grace: Option<[u32; 2]>,
+    pub(crate) tuple: TupleStory,
+    pub(crate) timer: TimerStory,
+    pub(crate) icmp: Option<IcmpStory>,
 }
 
 impl Default for DropStory {
@@ -889,8 +1061,122 @@ impl Default for DropStory {
             what: DropWhat::Flow,
             sides: DropSides::Both,
             lasts: Span(Duration::from_secs(120)),
+            grace: None,
+            tuple: TupleStory::Four,
+            timer: TimerStory::Prolonged,
+            icmp: None,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InjectStyle {
+    #[default]
+    Veto,
+    Spray,
+    Coalesce,
+    Hijack,
+    Reflect,
+    Fin,
+    Alert,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct InjectStory {
+    pub(crate) style: InjectStyle,
+    pub(crate) text: Option<String>,
+    pub(crate) alert: Option<u8>,
+    pub(crate) ttl: Option<TtlStory>,
+    pub(crate) ip_id: Option<IpIdStory>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BlackholeStory {
+    pub(crate) hosts: Vec<Spanned<String>>,
+    pub(crate) except: Vec<Spanned<String>>,
+    pub(crate) from: Span,
+    pub(crate) until: Option<Span>,
+    pub(crate) sides: DropSides,
+    pub(crate) icmp: Option<IcmpStory>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FreezeStory {
+    pub(crate) bytes: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ThrottleStory {
+    pub(crate) rate: u32,
+    pub(crate) burst: usize,
+    #[serde(default)]
+    pub(crate) queue: Span,
+}
+
+/// Which of the resolver's answers are falsified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LieAbout {
+    /// All to the listed names.
+    #[default]
+    Names,
+    /// Those that say that a name does not exist.
+    Missing,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LieStory {
+    pub(crate) about: LieAbout,
+    pub(crate) answers: Vec<IpAddr>,
+    pub(crate) to: Option<Spanned<String>>,
+    pub(crate) alias: Option<String>,
+    pub(crate) rcode: u8,
+    pub(crate) explained: Option<u16>,
+    pub(crate) rr_ttl: u32,
+    pub(crate) until: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InterceptStory {
+    pub(crate) authority: Authority,
+}
+
+/// Who signs a server's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Authority {
+    /// A public authority.
+    #[default]
+    LetsEncrypt,
+    /// Another public authority.
+    Digicert,
+    /// Kazakhstan 2019 (wire-facts 3.4).
+    Qaznet,
+    /// Kazakhstan 2020 and later (wire-facts 3.4).
+    Isca,
+    /// A firewall's own authority, as enterprises install it (wire-facts 5.5).
+    Fortinet,
+    /// The server itself.
+    Own,
+}
+
+/// Which version of TLS a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum TlsVersion {
+    /// TLS 1.3: the certificate is encrypted.
+    #[default]
+    #[serde(rename = "1.3")]
+    V13,
+    /// TLS 1.2: the certificate can be read.
+    #[serde(rename = "1.2")]
+    V12,
 }
 
 impl Story {
@@ -913,6 +1199,11 @@ impl Story {
     /// The story's one-line title.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// The kinds of blocking that are at work, by the names a reader gives them; empty if the story does not say.
+    pub fn blocking(&self) -> &[String] {
+        &self.blocking
     }
 
     /// How much filtering equipment it has.
@@ -1139,7 +1430,17 @@ impl Check<'_> {
     fn equipment(&self) -> Result<(), StoryError> {
         for box_ in &self.story.equipment {
             self.known_router(&box_.at)?;
-            for host in &box_.trigger.syn_to {
+            let drop_icmp = box_.drop.iter().filter_map(|drop| drop.icmp.as_ref());
+            let hole_icmp = box_.blackhole.iter().filter_map(|hole| hole.icmp.as_ref());
+            let named = (box_.trigger.syn_to.iter())
+                .chain(
+                    box_.blackhole
+                        .iter()
+                        .flat_map(|hole| hole.hosts.iter().chain(&hole.except)),
+                )
+                .chain(drop_icmp.chain(hole_icmp).map(|icmp| &icmp.from))
+                .chain(box_.lie.iter().filter_map(|lie| lie.to.as_ref()));
+            for host in named {
                 self.known_host(host)?;
             }
             let kinds = [
@@ -1147,17 +1448,32 @@ impl Check<'_> {
                 box_.dns.is_some(),
                 box_.page.is_some(),
                 box_.drop.is_some(),
+                box_.inject.is_some(),
+                box_.blackhole.is_some(),
+                box_.freeze.is_some(),
+                box_.throttle.is_some(),
+                box_.lie.is_some(),
+                box_.intercept.is_some(),
             ];
             if kinds.iter().filter(|kind| **kind).count() != 1 {
                 let problem = format!("`{}` does not do exactly one thing", box_.name.get_ref());
-                return Err(self.error(&box_.name, problem, "give it one of reset, dns, page, drop"));
+                return Err(self.error(&box_.name, problem, "see the story format for what it may do"));
             }
             let manner = [
                 box_.reset.as_ref().map(|reset| reset.manner),
                 box_.dns.as_ref().map(|dns| dns.manner),
                 box_.page.as_ref().map(|page| page.manner),
             ];
-            let touches = box_.drop.is_some() || manner.into_iter().flatten().any(|manner| manner != Manner::Race);
+            let in_path_only = [
+                box_.drop.is_some(),
+                box_.blackhole.is_some(),
+                box_.freeze.is_some(),
+                box_.throttle.is_some(),
+                box_.lie.is_some(),
+                box_.intercept.is_some(),
+            ];
+            let touches =
+                in_path_only.contains(&true) || manner.into_iter().flatten().any(|manner| manner != Manner::Race);
             if touches && box_.position == Position::OnPath {
                 let problem = format!(
                     "`{}` drops or rewrites packets it only sees a copy of",
@@ -1177,9 +1493,10 @@ impl Check<'_> {
                 conversation.visit.is_some(),
                 conversation.lookup.is_some(),
                 conversation.scan.is_some(),
+                conversation.quic.is_some(),
             ];
             if kinds.iter().filter(|kind| **kind).count() != 1 {
-                let problem = "a conversation that is not exactly one of visit, lookup, scan".into();
+                let problem = "a conversation that is not exactly one of visit, lookup, scan, quic".into();
                 return Err(self.error(at, problem, "give it one of these tables"));
             }
             if let Some(visit) = &conversation.visit {
@@ -1193,6 +1510,19 @@ impl Check<'_> {
                         return Err(self.error(at, problem, "give the host a `resolver` or the visit a `to`"));
                     }
                     None => {}
+                }
+            }
+            if let Some(quic) = &conversation.quic {
+                if quic.names.is_empty() || quic.to.is_none() && client.resolver.is_none() {
+                    let problem = "a visit over QUIC that leads nowhere".into();
+                    return Err(self.error(
+                        at,
+                        problem,
+                        "fill `names`, and give the host a `resolver` or the visit a `to`",
+                    ));
+                }
+                if let Some(to) = &quic.to {
+                    self.known_host(to)?;
                 }
             }
             if let Some(lookup) = &conversation.lookup {

@@ -300,6 +300,16 @@ impl TcpEndpoint {
         self.finish(now);
     }
 
+    /// Asks an idle connection's other end for a sign of life: the byte before the next one again, with any value (RFC
+    /// 9293 section 3.8.4).
+    pub(crate) fn probe_peer(&mut self, now: SimTime) {
+        if self.state == State::Established && self.snd_una == self.snd_nxt {
+            let mut probe = self.segment(flag::ACK, self.snd_nxt.wrapping_sub(1), now);
+            probe.payload = vec![0];
+            self.out.push(probe);
+        }
+    }
+
     /// Aborts, like `close(2)` with a linger time of zero: RST+ACK at the next sequence number.
     pub(crate) fn abort(&mut self, now: SimTime) {
         if !matches!(self.state, State::SynSent | State::TimeWait | State::Closed) {
@@ -435,6 +445,17 @@ impl TcpEndpoint {
             return;
         }
         if !segment.has(flag::ACK) {
+            return;
+        }
+        if self.state == State::SynReceived && segment.ack != self.snd_nxt {
+            // RFC 9293 section 3.10.7.4: not the handshake this end began.
+            self.out.push(Segment {
+                src_port: self.local_port,
+                dst_port: self.remote_port,
+                seq: segment.ack,
+                flags: flag::RST,
+                ..Segment::default()
+            });
             return;
         }
         if before(self.snd_nxt, segment.ack) {

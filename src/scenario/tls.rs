@@ -3,6 +3,7 @@
 //! nothing and need not.
 
 use super::chance::Chance;
+use super::story::HelloStory;
 
 /// Which end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Event {
     Hello(String),
     /// The client has read the server's flight: it may talk.
     Ready,
+    /// TLS 1.2: it is this side's turn to send key exchange, ChangeCipherSpec and Finished.
+    KeyExchange,
     /// Application bytes.
     Plain(Vec<u8>),
     /// A plaintext alert with this description.
@@ -33,6 +36,10 @@ pub(crate) struct TlsSide {
     read: u64,
     encrypted_read: u32,
     buffer: Vec<u8>,
+    /// TLS 1.2 was agreed on.
+    old: bool,
+    /// TLS 1.2: the other side's ChangeCipherSpec has come.
+    changed: bool,
 }
 
 const HANDSHAKE: u8 = 22;
@@ -53,14 +60,16 @@ impl TlsSide {
             read: 0,
             encrypted_read: 0,
             buffer: Vec::new(),
+            old: false,
+            changed: false,
         }
     }
 
     /// The client's first flight: a ClientHello of 517 bytes and its record header.
-    pub(crate) fn client_hello(&mut self, name: &str, chance: &mut Chance) -> Vec<u8> {
+    pub(crate) fn client_hello(&mut self, name: &str, form: HelloStory, chance: &mut Chance) -> Vec<u8> {
         let random = chance.bytes(32);
         self.key = key_of(&random);
-        let hello = client_hello(name, &random, chance);
+        let hello = client_hello(name, form, &random, chance);
         record(HANDSHAKE, 0x0301, &hello)
     }
 
@@ -82,8 +91,30 @@ impl TlsSide {
         out
     }
 
+    /// The server's answer in TLS 1.2: everything up to ServerHelloDone can be read, the chain is given in DER.
+    pub(crate) fn server_flight_in_the_clear(&mut self, chain: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+        self.old = true;
+        old_flight(chain, chance)
+    }
+
+    /// TLS 1.2: this side's key exchange (the client's only), ChangeCipherSpec and Finished.
+    pub(crate) fn key_exchange(&mut self, chance: &mut Chance) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.role == Role::Client {
+            let mut point = vec![32];
+            point.extend(chance.bytes(32));
+            out.extend(record(HANDSHAKE, 0x0303, &handshake(16, &point)));
+        }
+        out.extend(record(CHANGE_CIPHER_SPEC, 0x0303, &[1]));
+        out.extend(record(HANDSHAKE, 0x0303, &chance.bytes(40)));
+        out
+    }
+
     /// The client's second flight, sent once the server's has been read.
     pub(crate) fn client_finished(&mut self, chance: &mut Chance) -> Vec<u8> {
+        if self.old {
+            return Vec::new();
+        }
         let mut out = record(CHANGE_CIPHER_SPEC, 0x0303, &[1]);
         let inside = chance.bytes(36);
         out.extend(self.protect(&inside));
@@ -115,11 +146,29 @@ impl TlsSide {
             let whole: Vec<u8> = self.buffer.drain(..5 + len).collect();
             let body = &whole[5..];
             match (whole[0], self.role) {
+                (CHANGE_CIPHER_SPEC, _) => self.changed = true,
+                (HANDSHAKE, Role::Server) if self.old && self.changed => events.push(Event::KeyExchange),
+                (HANDSHAKE, Role::Server) if self.old => {}
+                (HANDSHAKE, Role::Client) => {
+                    if self.changed {
+                        if self.old {
+                            events.push(Event::Ready);
+                        }
+                    } else if body.first() == Some(&2) {
+                        self.old = !offers_13(body);
+                    } else if body.first() == Some(&14) {
+                        events.push(Event::KeyExchange);
+                    }
+                }
                 (HANDSHAKE, Role::Server) => {
                     self.key = key_of(body.get(6..38).unwrap_or_default());
                     events.push(Event::Hello(server_name(&whole).unwrap_or_default()));
                 }
                 (ALERT, _) => events.push(Event::Alert(body.get(1).copied().unwrap_or(0))),
+                (APPLICATION, _) if self.old => {
+                    let plain = self.unprotect(body);
+                    events.push(Event::Plain(plain));
+                }
                 (APPLICATION, role) => {
                     self.encrypted_read += 1;
                     let handshake_records = if role == Role::Client { SERVER_FLIGHT } else { 1 };
@@ -171,6 +220,53 @@ impl TlsSide {
     }
 }
 
+/// A TLS 1.2 server's flight up to ServerHelloDone, each message in a record of its own.
+fn old_flight(chain: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend(chance.bytes(32));
+    hello.push(32);
+    hello.extend(chance.bytes(32));
+    // ECDHE_RSA_WITH_AES_128_GCM_SHA256; renegotiation_info, extended master secret, point formats.
+    hello.extend_from_slice(&[0xC0, 0x2F, 0, 0, 15, 0xFF, 1, 0, 1, 0, 0, 23, 0, 0, 0, 11, 0, 2, 1, 0]);
+    let mut exchange = vec![3, 0, 29, 32];
+    exchange.extend(chance.bytes(32));
+    exchange.extend_from_slice(&[8, 4, 1, 0]);
+    exchange.extend(chance.bytes(256));
+    [
+        record(HANDSHAKE, 0x0303, &handshake(2, &hello)),
+        certificate_record(chain),
+        record(HANDSHAKE, 0x0303, &handshake(12, &exchange)),
+        record(HANDSHAKE, 0x0303, &handshake(14, &[])),
+    ]
+    .concat()
+}
+
+/// A Certificate message of TLS 1.2 in a record of its own.
+pub(crate) fn certificate_record(chain: &[Vec<u8>]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for certificate in chain {
+        list.push(0);
+        list.extend_from_slice(&(certificate.len() as u16).to_be_bytes());
+        list.extend_from_slice(certificate);
+    }
+    let mut certificates = vec![0];
+    certificates.extend_from_slice(&(list.len() as u16).to_be_bytes());
+    certificates.extend(list);
+    record(HANDSHAKE, 0x0303, &handshake(11, &certificates))
+}
+
+/// Whether a ServerHello agrees on TLS 1.3: it ends in the extensions our servers write.
+fn offers_13(hello: &[u8]) -> bool {
+    hello.windows(6).any(|window| window == [0, 43, 0, 2, 3, 4])
+}
+
+/// Whether a packet's payload begins with a ClientHello that encrypts its server name (extension 0xffce).
+pub(crate) fn is_esni_hello(payload: &[u8]) -> bool {
+    payload.first() == Some(&HANDSHAKE)
+        && payload.get(5) == Some(&1)
+        && payload.windows(4).any(|window| window == [0xFF, 0xCE, 1, 0x6E])
+}
+
 fn key_of(random: &[u8]) -> u64 {
     random.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
@@ -197,7 +293,7 @@ fn extension(out: &mut Vec<u8>, kind: u16, body: &[u8]) {
 }
 
 /// A ClientHello as a current browser sends it, padded to 512 bytes of handshake message (RFC 7685).
-fn client_hello(name: &str, random: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn client_hello(name: &str, form: HelloStory, random: &[u8], chance: &mut Chance) -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend_from_slice(random);
     hello.push(32);
@@ -217,7 +313,19 @@ fn client_hello(name: &str, random: &[u8], chance: &mut Chance) -> Vec<u8> {
     server_name.push(0);
     server_name.extend_from_slice(&(name.len() as u16).to_be_bytes());
     server_name.extend_from_slice(name.as_bytes());
-    extension(&mut extensions, 0, &server_name);
+    match form {
+        HelloStory::Usual | HelloStory::Large => extension(&mut extensions, 0, &server_name),
+        // Cipher suite, key share, record digest and 292 encrypted bytes (draft-ietf-tls-esni-02): 366 in all.
+        HelloStory::Esni => {
+            let mut esni = vec![0x13, 0x01, 0, 29, 0, 32];
+            esni.extend(chance.bytes(32));
+            esni.extend_from_slice(&[0, 32]);
+            esni.extend(chance.bytes(32));
+            esni.extend_from_slice(&[1, 36]);
+            esni.extend(chance.bytes(292));
+            extension(&mut extensions, 0xFFCE, &esni);
+        }
+    }
     extension(&mut extensions, 23, &[]);
     extension(&mut extensions, 0xFF01, &[0]);
     extension(&mut extensions, 10, &[0, 8, 0, 29, 0, 23, 0, 24, 0, 25]);
@@ -225,8 +333,16 @@ fn client_hello(name: &str, random: &[u8], chance: &mut Chance) -> Vec<u8> {
     extension(&mut extensions, 35, &[]);
     extension(&mut extensions, 16, b"\x00\x0c\x02h2\x08http/1.1");
     extension(&mut extensions, 5, &[1, 0, 0, 0, 0]);
-    let mut share = vec![0, 36, 0, 29, 0, 32];
+    let mut share = Vec::new();
+    if form == HelloStory::Large {
+        // X25519MLKEM768: 1216 bytes.
+        share.extend_from_slice(&[0x11, 0xEC, 4, 0xC0]);
+        share.extend(chance.bytes(1216));
+    }
+    share.extend_from_slice(&[0, 29, 0, 32]);
     share.extend(chance.bytes(32));
+    let len = share.len() as u16;
+    share.splice(0..0, len.to_be_bytes());
     extension(&mut extensions, 51, &share);
     extension(&mut extensions, 43, &[4, 3, 4, 3, 3]);
     let algorithms = [4, 3, 5, 3, 6, 3, 8, 4, 8, 5, 8, 6, 4, 1, 5, 1, 6, 1, 2, 3, 2, 1];
@@ -277,7 +393,7 @@ mod tests {
     fn both_sides_understand_each_other() {
         let mut chance = Chance::new(5);
         let (mut client, mut server) = (TlsSide::new(Role::Client), TlsSide::new(Role::Server));
-        let hello = client.client_hello("blocked.example", &mut chance);
+        let hello = client.client_hello("blocked.example", HelloStory::Usual, &mut chance);
         assert_eq!(hello.len(), 517);
         assert_eq!(server.take_in(&hello), [Event::Hello("blocked.example".into())]);
         let flight = server.server_flight(2800, &mut chance);
@@ -302,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_hello_cut_short_names_nobody() {
-        let hello = TlsSide::new(Role::Client).client_hello("blocked.example", &mut Chance::new(1));
+        let hello = TlsSide::new(Role::Client).client_hello("blocked.example", HelloStory::Usual, &mut Chance::new(1));
         assert_eq!(server_name(&hello).as_deref(), Some("blocked.example"));
         assert_eq!(server_name(&hello[..60]), None);
     }

@@ -105,9 +105,14 @@ impl Answer {
         matches!(self.status, None | Some(300..=599)) || self.note.flags.fin()
     }
 
-    /// Whether it redirects or refuses without Date and Server, and closes the stream with the same packet.
+    /// Whether it redirects to another site or refuses, without Date and Server, and closes the stream with the same packet.
     pub(super) const fn closes_bare(&self) -> bool {
-        self.bare && self.note.flags.fin() && matches!(self.status, Some(300..=499))
+        let refuses = match self.status {
+            Some(300..=399) => self.leads_elsewhere,
+            Some(400..=499) => true,
+            _ => false,
+        };
+        self.bare && self.note.flags.fin() && refuses
     }
 
     /// Whether it should be weighed soon.

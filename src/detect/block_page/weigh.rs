@@ -246,7 +246,7 @@ fn device(answer: &Answer, row: Option<&Row>) -> Option<Observation> {
         })),
         Some(0 | 1) if !marks.dont_fragment && row.is_some() => Some(Observation::ProbableDevice(Device {
             name: "passive DPI that answers with IP id 0 or 1",
-            source: "wire-facts 3.3",
+            source: "GoodbyeDPI filters IP ids 0x0 to 0xF",
         })),
         _ => None,
     }

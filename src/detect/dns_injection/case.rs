@@ -480,6 +480,7 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence]) -> I
     let reflected = reflected || known == TtlHabit::Mirrors;
     let readable = steady && !reflected && known == TtlHabit::Own;
     Injector {
+        refused_after: None,
         arrival_ttl: Some(first.ttl),
         hops_from_tap: readable.then(|| (first.hops(), first.hops())),
         initial_ttl: readable.then(|| first.initial_ttl()),

@@ -20,7 +20,7 @@ const GREAT_FIREWALL_3: Device = Device {
 };
 const HAND_MADE: Device = Device {
     name: "a program that builds its packets by hand",
-    source: "defaults of packet libraries: IP id 1, initial TTL 64, no DF (wire-facts 6.1)",
+    source: "defaults of packet libraries: IP id 1, initial TTL 64, no DF",
 };
 
 /// The address Turkmenistan's filter answers with.

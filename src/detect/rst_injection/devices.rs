@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::{Case, Reset};
 use crate::finding::evidence::Observation;
 use crate::finding::finding::Device;
-use crate::packet::packet::TcpFlags;
+use crate::packet::packet::{SequenceNumber, TcpFlags};
 
 /// What a box does with the TTL of its resets, which decides whether its distance can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,23 +75,21 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         return Some((
             Device {
                 name: "injector with all reserved TCP bits set",
-                source: "two independent published captures (wire-facts 2.2)",
+                source: "a CenTrace capture and Zeek's rst-inject-rae trace",
             },
             TtlHabit::Own,
         ));
     }
-    if let Some(asked) = &case.asked
-        && !first.note.flags.ack()
+    if !first.note.flags.ack()
         && first.note.ack.0 != 0
-        && first.note.ack == asked.seq
-        && first.note.window == asked.window
-        && asked.window != 0
         && !marks.dont_fragment
+        && first.note.window != 0
+        && triggers(case).any(|(seq, window)| (first.note.ack, first.note.window) == (seq, window))
     {
         return Some((
             Device {
                 name: "injector that reflects the trigger's header",
-                source: "67 of 67 resets of one published path (wire-facts 3.7)",
+                source: "67 of 67 resets of one path in the CenTrace captures",
             },
             TtlHabit::Mirrors,
         ));
@@ -128,7 +126,7 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
         return Some((
             Device {
                 name: "GFW type 2 (identical resets)",
-                source: "CenTrace captures; net4people bbs 285 (wire-facts 3.1)",
+                source: "CenTrace captures; net4people bbs 285",
             },
             TtlHabit::Varies,
         ));
@@ -146,6 +144,13 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
     None
 }
 
+/// Sequence number and window of what the resets may answer: the request, and the peer's last packet.
+fn triggers(case: &Case) -> impl Iterator<Item = (SequenceNumber, u16)> {
+    let asked = case.asked.as_ref().map(|asked| (asked.seq, asked.window));
+    let last = case.before.peer_last.map(|note| (note.seq, note.window));
+    asked.into_iter().chain(last)
+}
+
 /// Marks that are typical, but that ordinary stacks can produce too.
 fn typical(case: &Case) -> Option<Device> {
     let first = &case.resets[0];
@@ -160,7 +165,7 @@ fn typical(case: &Case) -> Option<Device> {
         }),
         Some(1) => Some(Device {
             name: "packet-crafting tool or simple DPI (IP id 1)",
-            source: "wire-facts 3.3, 6.1",
+            source: "GoodbyeDPI filters IP ids 0x0 to 0xF; fox-it's quantum insert captures",
         }),
         _ if case
             .burst()

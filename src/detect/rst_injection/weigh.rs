@@ -68,8 +68,11 @@ pub(super) fn weigh(case: &Case, sender: Party, conclusion: &Conclusion<'_>) -> 
         forged,
         genuine: case.genuine.to_vec(),
         dropped: Vec::new(),
-        prior: if ordinary { Prior::Ordinary } else { Prior::Abnormal },
-        injector: Some(injector(case, device)),
+        prior: Prior::Abnormal,
+        injector: Some(Injector {
+            refused_after: refused_after(case, sender),
+            ..injector(case, device)
+        }),
         evidence,
         particulars: Particulars::default(),
     }
@@ -366,6 +369,15 @@ fn aftermath(case: &Case, sender: Party, evidence: &mut Vec<Evidence>) {
             &[case.resets[0].note.frame],
         ));
     }
+}
+
+/// How long a refused SYN waited for its reset: the ledger knows how far away the host is.
+fn refused_after(case: &Case, sender: Party) -> Option<Duration> {
+    let syn = case
+        .before
+        .peer_last
+        .filter(|note| note.flags.syn() && !note.flags.ack())?;
+    (case.before.stage == Stage::PostSyn && sender == Party::Server).then(|| case.resets[0].note.at.since(syn.at))
 }
 
 /// What the resets say about where the box is.

@@ -71,6 +71,10 @@ struct Block<'a> {
     http: Option<HttpObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<FingerprintObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<VolumeObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    residual: Option<ResidualObject>,
 }
 
 /// The files of a list of packets, if any of them lies elsewhere than the deciding packet.
@@ -145,6 +149,19 @@ struct FingerprintObject<'a> {
     source: &'a str,
 }
 
+#[derive(Serialize)]
+struct VolumeObject {
+    bytes: u64,
+    packets: u32,
+}
+
+#[derive(Serialize)]
+struct ResidualObject {
+    tuple: u8,
+    longer_than_s: f64,
+    at_most_s: f64,
+}
+
 /// The run's files, and the one a record's numbers count in.
 #[derive(Clone, Copy)]
 struct Home<'a> {
@@ -207,6 +224,15 @@ impl<'a> BlockRecord<'a> {
                 id: &row.id,
                 known_from: row.known_from.as_deref(),
                 source: &row.source,
+            }),
+            volume: finding.particulars.volume.map(|volume| VolumeObject {
+                bytes: volume.bytes,
+                packets: volume.packets,
+            }),
+            residual: finding.particulars.residual.map(|residual| ResidualObject {
+                tuple: residual.tuple.size(),
+                longer_than_s: hundredths(residual.failed.as_secs_f64()),
+                at_most_s: hundredths(residual.worked.as_secs_f64()),
             }),
         };
         Some(Self {

@@ -13,6 +13,7 @@ use crate::finding::finding::{
 };
 use crate::finding::verdict::Verdict;
 use crate::packet::frame::FrameNumber;
+use crate::packet::packet::readable;
 
 /// How many frame numbers are named where there may be many; the records have all of them.
 const MOST_NAMED: usize = 8;
@@ -273,6 +274,23 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
         (Some(status), None) => page.field("answer", &format!("status {status}")),
         (None, Some(location)) => page.field("answer", &format!("leads to {location}")),
         (Some(status), Some(location)) => page.field("answer", &format!("status {status}, leads to {location}")),
+    }
+    if let Some(volume) = particulars.volume {
+        page.field(
+            "volume",
+            &format!("{} bytes in {} packets had passed", volume.bytes, volume.packets),
+        );
+    }
+    if let Some(residual) = particulars.residual {
+        page.field(
+            "residual",
+            &format!(
+                "bound to the {}-tuple; longer than {}, at most {}",
+                residual.tuple.size(),
+                readable(residual.failed),
+                readable(residual.worked)
+            ),
+        );
     }
     if let Some(row) = &particulars.fingerprint {
         let known = row

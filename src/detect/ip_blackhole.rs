@@ -1,0 +1,145 @@
+//! `ip_blackhole`: an address to which nothing gets through.
+//!
+//! # What it sees
+//! Every SYN of a flow, and whether anything at all came back.
+//!
+//! # How it tells
+//! SYN after SYN is not answered. That alone is a host that is off. What the other flows show decides: the same client
+//! reaches other hosts in the same minutes, several flows, clients and ports die at this address alone, and, before or
+//! after, the address answers.
+//!
+//! # What it mistakes
+//! A host that is off looks the same as one that is black-holed, so without a time at which the address answered the
+//! verdict stays at `possible`. A scan is told by the many addresses that are silent. A service that was restarted
+//! between two tries may be taken for a block that was lifted.
+//!
+//! # References
+//! wire-facts 7.1 and 7.2. Ensafi et al., PETS 2015.
+
+use std::time::Duration;
+
+use std::net::IpAddr;
+
+use arrayvec::ArrayVec;
+
+use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use crate::finding::docket::Docket;
+use crate::finding::evidence::{DropsObservation, Evidence, Observation};
+use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
+use crate::finding::verdict::Prior;
+use crate::flow::flow_table::Recycle;
+use crate::packet::frame::FrameNumber;
+use crate::payload::address_class::AddressClass;
+
+/// SYNs that must be unanswered, and the time they must span (RFC 6298: 1 s, then doubling; two gaps are 3 s).
+const TRIES: usize = 3;
+const WAITED: Duration = Duration::from_millis(2_500);
+
+/// Finds addresses that nothing gets through to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IpBlackhole;
+
+/// What is kept of one flow.
+#[derive(Debug, Default)]
+pub struct Memory {
+    syns: ArrayVec<FrameNumber, 7>,
+    filed: bool,
+}
+
+impl Recycle for Memory {
+    fn recycle(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Detector for IpBlackhole {
+    const KIND: Kind = Kind::IpBlackhole;
+    type Memory = Memory;
+    type Habits = ();
+
+    fn habits(&self) {}
+
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+        if let Carried::Segment(segment) = sighting.carried
+            && segment.flags.syn()
+            && !segment.flags.ack()
+            && sighting.sender == Party::Client
+        {
+            let _ = memory.syns.try_push(sighting.packet.frame.number);
+        }
+        Attention::Idle
+    }
+
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
+        let over = match conclusion.ending {
+            Ending::SuspicionDue => false,
+            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
+        };
+        let flow = conclusion.flow;
+        let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+        let (Some(first), Some(last)) = (&client.opening, &client.last_opening) else {
+            return;
+        };
+        let silent = server.packets == 0 && client.data_packets == 0 && client.packets as usize >= TRIES;
+        // What answers nobody from outside, or nobody at all, is no address to block.
+        let public = is_reachable(flow.conversation().server.ip);
+        let enough = memory.syns.len() >= TRIES && last.at.since(first.at) >= WAITED && last.seq == first.seq;
+        if memory.filed || !over || !silent || !public || !enough {
+            return;
+        }
+        memory.filed = true;
+        let tries = memory.syns.len() as u16;
+        docket.file(Finding {
+            kind: Kind::IpBlackhole,
+            conversation: flow.conversation(),
+            decided_by: first.frame,
+            at: first.at,
+            stage: Some(Stage::PostSyn),
+            signature: Some("SYN -> ∅"),
+            claimed_sender: None,
+            position: Position::InPath,
+            trigger: Some(Trigger {
+                kind: TriggerKind::Packet,
+                name: None,
+                frame: first.frame,
+            }),
+            forged: Vec::new(),
+            genuine: Vec::new(),
+            dropped: memory.syns.to_vec(),
+            prior: Prior::Abnormal,
+            evidence: vec![Evidence::at(
+                Observation::Drops(DropsObservation::SynsUnanswered { tries }),
+                &memory.syns,
+            )],
+            injector: None,
+            particulars: Particulars::default(),
+        });
+    }
+}
+
+/// Whether the address is one a network on the way could be asked to block: not of the client's own network, not a group.
+fn is_reachable(address: IpAddr) -> bool {
+    match AddressClass::of(address) {
+        AddressClass::Public
+        | AddressClass::Nat64
+        | AddressClass::SixToFour
+        | AddressClass::MappedV4
+        | AddressClass::Documentation
+        | AddressClass::Benchmarking
+        | AddressClass::Teredo => true,
+        AddressClass::Unspecified
+        | AddressClass::ThisNetwork
+        | AddressClass::Loopback
+        | AddressClass::Private
+        | AddressClass::Shared
+        | AddressClass::LinkLocal
+        | AddressClass::ProtocolAssignment
+        | AddressClass::Multicast
+        | AddressClass::Reserved
+        | AddressClass::Broadcast
+        | AddressClass::Deprecated
+        | AddressClass::UniqueLocal
+        | AddressClass::Orchid
+        | AddressClass::Discard => false,
+    }
+}

@@ -1,0 +1,192 @@
+//! Flows that carry no name and fail nevertheless, because a flow of the same hosts had set the box off before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::domain;
+use crate::engine::trace::{Fate, FlowTrace};
+use crate::finding::evidence::{DropsObservation, Evidence, Observation};
+use crate::finding::finding::{
+    Application, Conversation, Finding, Kind, Particulars, Position, Protocol, Residual, ResidualTuple, Stage, Trigger,
+    TriggerKind,
+};
+use crate::finding::verdict::{Prior, Verdict};
+use crate::packet::frame::FrameNumber;
+
+/// The longest residual window looked for: Iran's and Russia's are 3 to 8 minutes (wire-facts 3.3 and 7.1), and 99.9 % of
+/// stateful boxes let go within 2 minutes (Quack).
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The most findings looked at as triggers.
+const MOST_TRIGGERS: usize = 4096;
+
+/// The most flows of two hosts looked at after one trigger.
+const MOST_COMPARED: usize = 1024;
+
+/// Files a residual block for every trigger that is followed by one, and takes the failed flows' own findings out.
+pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
+    let mut pairs = BTreeMap::<(IpAddr, IpAddr), Vec<&FlowTrace>>::new();
+    for trace in traces {
+        pairs.entry((trace.client.ip, trace.server.ip)).or_default().push(trace);
+    }
+    let mut told = Vec::new();
+    let mut claimed = BTreeSet::new();
+    for trigger in findings.iter().filter(|finding| sets_off(finding)).take(MOST_TRIGGERS) {
+        let conversation = &trigger.conversation;
+        if claimed.contains(&conversation.first_frame) {
+            continue;
+        }
+        let Some(flows) = pairs.get(&(conversation.client.ip, conversation.server.ip)) else {
+            continue;
+        };
+        if let Some(residue) = Residue::of(trigger, flows) {
+            claimed.extend(residue.failed.iter().map(|trace| trace.first_frame));
+            told.push(residue.finding(trigger));
+        }
+    }
+    findings.retain(|finding| {
+        let own = matches!(
+            finding.kind,
+            Kind::SilentDrop | Kind::IpBlackhole | Kind::RstInjection | Kind::ResidualBlock
+        );
+        !(own && claimed.contains(&finding.conversation.first_frame))
+    });
+    findings.append(&mut told);
+    findings.sort_by_key(|finding| (finding.decided_by, finding.kind, finding.claimed_sender, finding.at));
+}
+
+/// Whether a finding is one a box may go on punishing, and sure enough to found another on it.
+fn sets_off(finding: &Finding) -> bool {
+    let kind = matches!(
+        finding.kind,
+        Kind::RstInjection
+            | Kind::SilentDrop
+            | Kind::BlockPage
+            | Kind::FinInjection
+            | Kind::PayloadInjection
+            | Kind::TlsAlertInjection
+            | Kind::QuicDrop
+    );
+    let named = finding.trigger.as_ref().is_some_and(|trigger| trigger.name.is_some());
+    kind && named && finding.verdict() >= Some(Verdict::Likely)
+}
+
+/// A residual block.
+struct Residue<'a> {
+    failed: Vec<&'a FlowTrace>,
+    residual: Residual,
+}
+
+impl<'a> Residue<'a> {
+    /// The widest tuple whose flows without the name all fail after the trigger, and then work again.
+    fn of(trigger: &Finding, flows: &[&'a FlowTrace]) -> Option<Self> {
+        let name = domain(trigger);
+        let (client, server) = (trigger.conversation.client, trigger.conversation.server);
+        let matching = |tuple: ResidualTuple, trace: &FlowTrace| match tuple {
+            ResidualTuple::Hosts => true,
+            ResidualTuple::Service => trace.server.port == server.port,
+            ResidualTuple::Flow => trace.server.port == server.port && trace.client.port == client.port,
+        };
+        let served = flows.iter().filter(|trace| trace.fate == Fate::Served);
+        let served_ports: BTreeSet<_> = served.map(|trace| trace.server.port).collect();
+        let start = flows.partition_point(|trace| trace.first_frame <= trigger.conversation.first_frame);
+        let later: Vec<_> = flows[start..]
+            .iter()
+            .copied()
+            .take(MOST_COMPARED)
+            .filter(|trace| trace.began >= trigger.at && trace.began.since(trigger.at) <= LONGEST)
+            // A flow with the name is blocked for the name.
+            .filter(|trace| trace.domain.is_none() || trace.domain != name)
+            // A port that never works is closed.
+            .filter(|trace| served_ports.contains(&trace.server.port))
+            .collect();
+        [ResidualTuple::Hosts, ResidualTuple::Service, ResidualTuple::Flow]
+            .into_iter()
+            .find_map(|tuple| {
+                let mut of_tuple = later.iter().copied().filter(|trace| matching(tuple, trace));
+                let mut failed = Vec::new();
+                let worked = of_tuple.by_ref().find(|trace| {
+                    match trace.fate {
+                        Fate::Unanswered | Fate::Refused | Fate::Died => failed.push(*trace),
+                        Fate::Reached | Fate::Served => {}
+                    }
+                    trace.fate == Fate::Served
+                })?;
+                // The wider tuple must be needed to explain the failures.
+                let narrower = |trace: &&FlowTrace| match tuple {
+                    ResidualTuple::Hosts => matching(ResidualTuple::Service, trace),
+                    ResidualTuple::Service => matching(ResidualTuple::Flow, trace),
+                    ResidualTuple::Flow => false,
+                };
+                let last = failed.last()?;
+                if failed.iter().all(narrower) || of_tuple.any(|trace| trace.fate == Fate::Unanswered) {
+                    return None;
+                }
+                let residual = Residual {
+                    tuple,
+                    failed: last.ended.since(trigger.at),
+                    worked: worked.began.since(trigger.at),
+                };
+                (residual.failed < residual.worked).then_some(Self { failed, residual })
+            })
+    }
+
+    fn finding(self, trigger: &Finding) -> Finding {
+        let first = self.failed[0];
+        let dropped: Vec<FrameNumber> = self.failed.iter().map(|trace| trace.first_frame).collect();
+        let evidence = vec![
+            Evidence::at(
+                Observation::Drops(DropsObservation::AfterTrigger {
+                    after: first.began.since(trigger.at),
+                }),
+                &[trigger.decided_by],
+            ),
+            Evidence::at(
+                Observation::Drops(DropsObservation::FailedThenRecovered {
+                    failed: self.failed.len() as u32,
+                }),
+                &dropped,
+            ),
+        ];
+        Finding {
+            kind: Kind::ResidualBlock,
+            conversation: Conversation {
+                client: first.client,
+                server: first.server,
+                protocol: Protocol::Tcp,
+                application: Application::Unknown,
+                vlan: trigger.conversation.vlan,
+                first_frame: first.first_frame,
+                started: first.began,
+            },
+            decided_by: first.first_frame,
+            at: first.began,
+            stage: match first.fate {
+                Fate::Unanswered | Fate::Refused => Some(Stage::PostSyn),
+                Fate::Reached | Fate::Died | Fate::Served => Some(Stage::PostPsh),
+            },
+            signature: None,
+            claimed_sender: None,
+            position: Position::Unknown,
+            trigger: trigger.trigger.clone().map(|set_off| Trigger {
+                kind: if set_off.name.is_some() {
+                    set_off.kind
+                } else {
+                    TriggerKind::Packet
+                },
+                ..set_off
+            }),
+            forged: Vec::new(),
+            genuine: Vec::new(),
+            dropped,
+            prior: Prior::Abnormal,
+            evidence,
+            injector: None,
+            particulars: Particulars {
+                residual: Some(self.residual),
+                ..Particulars::default()
+            },
+        }
+    }
+}

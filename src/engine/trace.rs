@@ -1,0 +1,80 @@
+//! What one TCP flow came to, kept small, so that the ledger can compare flows in time: which address was silent when,
+//! and what worked meanwhile.
+
+use std::time::Duration;
+
+use super::baselines::{CameTo, DomainId, FlowOutcome};
+use crate::finding::finding::Party;
+use crate::flow::flow::Flow;
+use crate::packet::endpoint::Endpoint;
+use crate::packet::frame::FrameNumber;
+use crate::time::Timestamp;
+
+/// How a flow ended, as far as its reaching the server goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// SYNs, and nothing came back.
+    Unanswered,
+    /// The server reset it before it said anything.
+    Refused,
+    /// The server answered; the client asked nothing, or the capture left before it was clear what came of it.
+    Reached,
+    /// The client asked, waited, and got nothing.
+    Died,
+    /// The server sent data.
+    Served,
+}
+
+/// What one TCP flow came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTrace {
+    /// Who opened it.
+    pub client: Endpoint,
+    /// The other end.
+    pub server: Endpoint,
+    /// Its first frame, which names it.
+    pub first_frame: FrameNumber,
+    /// When it began.
+    pub began: Timestamp,
+    /// When its last packet came.
+    pub ended: Timestamp,
+    /// How it ended.
+    pub fate: Fate,
+    /// The registrable domain asked for.
+    pub domain: Option<DomainId>,
+}
+
+/// Shorter than this a client has not waited for an answer.
+const WAITED: Duration = Duration::from_millis(900);
+
+impl FlowTrace {
+    /// The trace of `flow`, which came to `outcome`.
+    #[must_use]
+    pub fn of(flow: &Flow, outcome: &FlowOutcome) -> Self {
+        let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+        let conversation = flow.conversation();
+        let waited = flow.last.since(flow.started) >= WAITED;
+        let fate = match outcome.came_to {
+            CameTo::Served => Fate::Served,
+            CameTo::Nothing if server.packets == 0 && client.packets > 1 && waited => Fate::Unanswered,
+            CameTo::Failed if server.packets > 0 && waited && client.data_packets > 1 => Fate::Died,
+            CameTo::Nothing | CameTo::Failed if server.reset.is_some() => Fate::Refused,
+            CameTo::Nothing | CameTo::Failed => Fate::Reached,
+        };
+        Self {
+            client: conversation.client,
+            server: conversation.server,
+            first_frame: flow.first_frame,
+            began: flow.started,
+            ended: flow.last,
+            fate,
+            domain: outcome.domain,
+        }
+    }
+
+    /// Whether the server gave a sign of life.
+    #[must_use]
+    pub const fn answered(&self) -> bool {
+        matches!(self.fate, Fate::Served)
+    }
+}

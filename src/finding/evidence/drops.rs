@@ -1,0 +1,239 @@
+//! What speaks for and against packets having been swallowed on purpose: the rows of silent drops, black holes, frozen
+//! flows, residual blocks and shutdowns.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::row::{Row, row};
+use crate::finding::weight::Group;
+use crate::packet::packet::readable;
+
+/// Something seen of packets that are not answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DropsObservation {
+    /// The flow was under way, then one side repeated itself and heard nothing more.
+    SilenceMidStream {
+        /// Packets of both sides before the silence.
+        packets: u32,
+        /// Packets sent in vain.
+        tries: u16,
+    },
+    /// The flow was healthy for so long, then nothing got through any more.
+    FrozenAfter {
+        /// Payload of both sides that got through, in bytes.
+        bytes: u64,
+        /// Packets that got through.
+        packets: u32,
+        /// Packets sent in vain.
+        tries: u16,
+    },
+    /// The volume is one at which freezing boxes are known to cut.
+    FreezeTypicalVolume,
+    /// Other flows froze at about the same volume.
+    FrozenAtTheSameVolume {
+        /// How many flows, this one included.
+        flows: u32,
+    },
+    /// A flow with the same server carried far more.
+    OthersCarryMore {
+        /// How many flows.
+        flows: u32,
+    },
+    /// The name did work at this server.
+    NameServedToo {
+        /// In how many flows.
+        served: u32,
+    },
+    /// The name dies at several servers, each of which serves other names.
+    DiesAtSeveralServers {
+        /// How many servers.
+        servers: u32,
+    },
+    /// Nothing as large as this request ever passed; smaller ones do.
+    OnlySmallerPass {
+        /// The largest segment a served flow with this server sent, in bytes.
+        largest: u16,
+    },
+    /// The ClientHello hides the name (ESNI or ECH).
+    HiddenName,
+    /// The flow goes to a resolver over TLS.
+    EncryptedDns,
+    /// SYN after SYN to an address is not answered.
+    SynsUnanswered {
+        /// How many SYNs.
+        tries: u16,
+    },
+    /// Flows to this address die, while the same client's flows to others work.
+    OnlyThisAddress {
+        /// Flows that die.
+        flows: u32,
+        /// Clients and ports that are concerned, together.
+        ways: u32,
+        /// Other hosts that answered in the same minutes.
+        others: u32,
+    },
+    /// The address answered at other times of the capture.
+    OnlyForATime {
+        /// Flows that died.
+        flows: u32,
+        /// Over how long.
+        span: Duration,
+    },
+    /// The same client got no answer of many other addresses: a scan, or a network that is down.
+    ManyAddressesSilent {
+        /// How many.
+        addresses: u32,
+    },
+    /// No other flow of the client worked in the same minutes.
+    NothingElseWorks,
+    /// A flow of the same hosts had set the box off shortly before.
+    AfterTrigger {
+        /// How long before.
+        after: Duration,
+    },
+    /// Flows without the name failed after the trigger, and work again later.
+    FailedThenRecovered {
+        /// Flows that failed.
+        failed: u32,
+    },
+    /// Networks that work at other times fell silent together, while others worked.
+    NetworksFellSilent {
+        /// Networks that fell silent.
+        silent: u32,
+        /// Networks that answered.
+        working: u32,
+    },
+}
+
+impl DropsObservation {
+    pub(super) fn row(&self) -> Row {
+        use Group::{Aftermath, Content, CrossFlow, Header, Timing};
+        const JUDGED: &str = "[E]";
+        match self {
+            Self::SilenceMidStream { .. } => row(
+                "silence_mid_stream",
+                Aftermath,
+                0.90,
+                0.10,
+                "wire-facts 3.3: 5-8 packets pass [E]",
+            ),
+            Self::FrozenAfter { .. } => row("frozen_after", Aftermath, 0.95, 0.05, "wire-facts 7.4 [E]"),
+            Self::FreezeTypicalVolume => row(
+                "freeze_typical_volume",
+                Header,
+                0.80,
+                0.15,
+                "14-32 KB or about 25 packets: net4people/bbs 490; margin [E]",
+            ),
+            Self::FrozenAtTheSameVolume { flows } => match flows {
+                3.. => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.01, JUDGED),
+                0..=2 => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.12, JUDGED),
+            },
+            Self::OthersCarryMore { .. } => row("others_carry_more", CrossFlow, 0.10, 0.60, JUDGED),
+            Self::NameServedToo { .. } => row("name_served_too", CrossFlow, 0.05, 0.60, JUDGED),
+            Self::DiesAtSeveralServers { .. } => row(
+                "dies_at_several_servers",
+                CrossFlow,
+                0.90,
+                0.005,
+                "wire-facts 7.2 (b) [E]",
+            ),
+            Self::OnlySmallerPass { .. } => row(
+                "only_smaller_pass",
+                Header,
+                0.05,
+                0.60,
+                "wire-facts 8: path MTU black holes [E]",
+            ),
+            Self::HiddenName => row("hidden_name", Content, 0.50, 0.50, "a note"),
+            Self::EncryptedDns => row("encrypted_dns", Timing, 0.50, 0.50, "a note"),
+            Self::SynsUnanswered { .. } => row("syns_unanswered", Aftermath, 0.90, 0.15, JUDGED),
+            Self::OnlyThisAddress { flows, ways, .. } => match (flows, ways) {
+                (3.., 3..) => row("only_this_address", CrossFlow, 0.90, 0.03, JUDGED),
+                (3.., _) => row("only_this_address", CrossFlow, 0.90, 0.05, JUDGED),
+                (0..=2, _) => row("only_this_address", CrossFlow, 0.90, 0.15, JUDGED),
+            },
+            Self::OnlyForATime { flows, .. } => match flows {
+                3.. => row("only_for_a_time", CrossFlow, 0.60, 0.003, JUDGED),
+                0..=2 => row("only_for_a_time", CrossFlow, 0.60, 0.05, JUDGED),
+            },
+            Self::ManyAddressesSilent { .. } => row("many_addresses_silent", CrossFlow, 0.01, 0.60, JUDGED),
+            Self::NothingElseWorks => row(
+                "nothing_else_works",
+                CrossFlow,
+                0.03,
+                0.60,
+                "an outage: Sundara Raman et al. 2023 on Belarus",
+            ),
+            Self::AfterTrigger { .. } => row("after_trigger", Timing, 0.80, 0.10, "wire-facts 7.1 [E]"),
+            Self::FailedThenRecovered { failed } => match failed {
+                2.. => row(
+                    "failed_then_recovered",
+                    CrossFlow,
+                    0.60,
+                    0.005,
+                    "windows of Bock et al., WOOT 2021; margin [E]",
+                ),
+                0 | 1 => row("failed_then_recovered", CrossFlow, 0.60, 0.04, JUDGED),
+            },
+            Self::NetworksFellSilent { .. } => row("networks_fell_silent", CrossFlow, 0.90, 0.01, "wire-facts 7.5 [E]"),
+        }
+    }
+}
+
+impl fmt::Display for DropsObservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SilenceMidStream { packets, tries } => write!(
+                f,
+                "after {packets} packets nothing got through any more, though {tries} packets tried"
+            ),
+            Self::FrozenAfter { bytes, packets, tries } => write!(
+                f,
+                "the flow was healthy for {bytes} bytes in {packets} packets, then {tries} packets tried in vain"
+            ),
+            Self::FreezeTypicalVolume => f.write_str("the volume is one at which freezing boxes are known to cut"),
+            Self::FrozenAtTheSameVolume { flows } => write!(f, "{flows} flows froze at about the same volume"),
+            Self::OthersCarryMore { flows } => write!(f, "{flows} flows with the same server carried far more"),
+            Self::NameServedToo { served } => write!(f, "the same name was served by this server in {served} flows"),
+            Self::DiesAtSeveralServers { servers } => write!(
+                f,
+                "the name fails at {servers} servers, each of which serves other names"
+            ),
+            Self::OnlySmallerPass { largest } => write!(
+                f,
+                "nothing larger than {largest} bytes ever passed to this server: the size may decide, not the name"
+            ),
+            Self::HiddenName => f.write_str("the ClientHello hides the name asked for; the one told is the outer one"),
+            Self::EncryptedDns => f.write_str("the flow goes to a DNS resolver over TLS"),
+            Self::SynsUnanswered { tries } => write!(f, "{tries} SYNs were not answered"),
+            Self::OnlyThisAddress { flows, ways, others } => write!(
+                f,
+                "{flows} flows to this address die ({ways} clients and ports), while {others} other hosts answered the client in the same minutes"
+            ),
+            Self::OnlyForATime { flows, span } => write!(
+                f,
+                "the address answers at other times of the capture; {flows} flows died over {}",
+                readable(*span)
+            ),
+            Self::ManyAddressesSilent { addresses } => write!(
+                f,
+                "{addresses} addresses did not answer this client: a scan, or a network that is down"
+            ),
+            Self::NothingElseWorks => f.write_str("nothing else answered this client in the same minutes"),
+            Self::AfterTrigger { after } => write!(
+                f,
+                "a flow of the same hosts had set the box off {} before",
+                readable(*after)
+            ),
+            Self::FailedThenRecovered { failed } => write!(
+                f,
+                "{failed} flows without the name failed after the trigger, and later ones work again"
+            ),
+            Self::NetworksFellSilent { silent, working } => write!(
+                f,
+                "{silent} networks that work at other times fell silent together, while {working} others answered"
+            ),
+        }
+    }
+}
