@@ -9,6 +9,7 @@ pub mod block_page;
 pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;
+pub mod fin_injection;
 pub mod ip_blackhole;
 pub mod packs;
 pub mod payload_injection;
@@ -18,4 +19,8 @@ pub mod signature;
 pub mod silent_drop;
 pub mod spare;
 mod stall;
+#[cfg(test)]
+mod stream_stories;
+pub mod syn_ack_injection;
+pub mod tls_alert_injection;
 pub mod volume_freeze;

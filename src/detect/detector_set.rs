@@ -3,10 +3,13 @@
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
+use super::fin_injection::FinInjection;
 use super::ip_blackhole::IpBlackhole;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
+use super::syn_ack_injection::SynAckInjection;
+use super::tls_alert_injection::TlsAlertInjection;
 use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
@@ -90,4 +93,7 @@ detectors! {
     silent_drop: SilentDrop,
     volume_freeze: VolumeFreeze,
     ip_blackhole: IpBlackhole,
+    syn_ack_injection: SynAckInjection,
+    fin_injection: FinInjection,
+    tls_alert_injection: TlsAlertInjection,
 }

@@ -1,65 +1,158 @@
 //! `payload_injection`: data put into a TCP stream that its sender did not write.
 //!
 //! # What it sees
-//! The first 16 KiB of both directions, and every segment that repeats a part of them.
+//! The first 16 KiB of both directions, every segment that repeats a part of them, the first and the last few data
+//! segments of both directions wherever they lie, and what both ends do afterwards.
 //!
 //! # How it tells
-//! Two segments of one sender hold different bytes for the same place in the stream. A sender repeats what it sent; it
-//! does not change it. Which of the two is forged is told by their headers; where these say nothing, the one that came
-//! first is named, because a forgery must win the race to matter.
+//! Two segments of one sender hold different bytes for the same place in the stream: a sender repeats what it sent; it
+//! does not change it. Or the sender's own later packets show that it never wrote the bytes: it closes its stream before
+//! them, or goes on from before them although its peer has acknowledged them. Or a single segment has marks of its own
+//! and leaves the two ends unable to talk to each other. Which packet is forged is told by its header (time stamps
+//! missing, an IP id copied from the packet before, another TTL); where headers say nothing, the one that came first is
+//! named, because a forgery must win the race to matter.
 //!
 //! # What it mistakes
-//! Broken stacks and captures of segmentation offload that show other bytes than the wire carried: without a header
-//! mark on one of the two packets the finding stays below `likely`.
+//! Broken stacks and captures of segmentation offload that show other bytes than the wire carried: without a second
+//! sign the finding stays below `likely`, and where both packets take their place in the sender's own count of packets,
+//! nothing is said. Keep-alives and the padding of short Ethernet frames are left out.
 //!
 //! # References
 //! Haagsma, "Deep dive into QUANTUM INSERT", fox-it 2015. HoneyBadger's taxonomy of injections. wire-facts 6.1, 6.2.
 
+mod case;
+mod weigh;
+
+use std::time::Duration;
+
 use arrayvec::ArrayVec;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::provenance::{odd_marks, oddness};
 use crate::finding::docket::Docket;
-use crate::finding::evidence::{Evidence, Observation};
-use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
-use crate::finding::verdict::Prior;
+use crate::finding::finding::{Kind, Stage};
+use crate::finding::verdict::Verdict;
 use crate::flow::flow_table::Recycle;
-use crate::flow::heads::Conflict;
-use crate::flow::side::Note;
+use crate::flow::side::{Note, Side};
+use crate::packet::packet::{Packet, Segment, SequenceNumber};
+use case::{Case, Rivals, Step};
 
-/// How many data segments of a side are remembered for a later conflict.
-const REMEMBERED: usize = 8;
+/// The first data segments of a side, which stay: they are forged most often (wire-facts 6.1).
+const FIRST: usize = 3;
 
-/// How many pairs of rivals of one flow are remembered.
-const RIVALS: usize = 4;
+/// The last data segments of a side. With the first ones 10, as Zeek and Snort keep (wire-facts 6.1).
+const LAST: usize = 7;
+
+/// How many bytes of a segment are kept beyond the head, to compare a repetition with.
+const PREFIX: usize = 16;
+
+/// A FIN is compared with data up to so far ahead of it, in bytes; what lies further is another connection.
+const NEAR: i32 = 1 << 20;
+
+/// The shortest Ethernet frame, in bytes, with its checksum: shorter packets are padded with zeros.
+const SHORTEST_FRAME: u32 = 64;
+
+/// The largest step of an IP id that counts as in step: a host that counts for all its flows skips a few.
+const SMALL_STEP: u16 = 16;
+
+/// Two taps of one capture show a packet within this time (as [`Note::is_copied_by`]).
+const MIRROR: Duration = Duration::from_millis(5);
 
 /// Finds data that was put into a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PayloadInjection;
 
-/// Two copies of one place in the stream.
+/// A data segment that later ones are compared with.
 #[derive(Clone, Copy, Debug)]
-struct Rivals {
-    sender: Party,
-    earlier: Note,
-    later: Note,
-    conflict: Conflict,
+struct Seen {
+    note: Note,
     stage: Stage,
+    prefix: [u8; PREFIX],
+    prefix_len: u8,
+    /// Its IP id is that of the sender's packet before.
+    repeats_id: bool,
+    /// Its IP id is right above that of the sender's packet before.
+    in_step: bool,
+    /// How often the sender's IP ids had not been in step so far.
+    breaks: u32,
+}
+
+impl Seen {
+    /// Whether the two hold different bytes for the place both start at, as far as the prefixes tell.
+    fn differs_from(&self, other: &Self) -> bool {
+        let shared = usize::from(self.prefix_len.min(other.prefix_len));
+        self.note.seq == other.note.seq && shared >= 4 && self.prefix[..shared] != other.prefix[..shared]
+    }
+
+    /// Whether `other` is this very packet, altered on its way between two taps of one capture.
+    fn is_altered_to(&self, other: &Self) -> bool {
+        self.note.marks.ip_id.is_some_and(|id| id != 0)
+            && self.note.marks.ip_id == other.note.marks.ip_id
+            && self.note.seq == other.note.seq
+            && other.note.at.since(self.note.at) <= MIRROR
+    }
+
+    /// By how many bytes `other` repeats the whole of this one at another place it overlaps.
+    fn is_shifted_to(&self, other: &Self) -> Option<u32> {
+        let shift = other.note.seq.ahead_of(self.note.seq).unsigned_abs();
+        let shared = usize::from(self.prefix_len);
+        let varied = self.prefix[..shared].iter().any(|byte| *byte != self.prefix[0]);
+        (self.note.span == other.note.span
+            && shift > 0
+            && shift < self.note.span
+            && shared >= 4
+            && varied
+            && self.prefix == other.prefix)
+            .then_some(shift)
+    }
+}
+
+/// What is kept of one direction.
+#[derive(Debug, Default)]
+struct Stream {
+    first: ArrayVec<Seen, FIRST>,
+    last: ArrayVec<Seen, LAST>,
+    next: u8,
+    breaks: u32,
+    /// The sequence number after the highest byte, the padding of short frames left out.
+    end: Option<SequenceNumber>,
+}
+
+impl Stream {
+    fn seen(&self) -> impl Iterator<Item = &Seen> {
+        self.first.iter().chain(&self.last)
+    }
+
+    fn remember(&mut self, seen: Seen) {
+        let end = seen.note.seq.plus(seen.note.span - u32::from(seen.note.flags.fin()));
+        if self.end.is_none_or(|before| end.is_after(before)) {
+            self.end = Some(end);
+        }
+        if self.first.try_push(seen).is_ok() || self.last.try_push(seen).is_ok() {
+            return;
+        }
+        self.last[usize::from(self.next)] = seen;
+        self.next = (self.next + 1) % LAST as u8;
+    }
 }
 
 /// What is kept of one flow.
 #[derive(Debug, Default)]
 pub struct Memory {
-    first_data: [ArrayVec<(Note, Stage), REMEMBERED>; 2],
-    /// At most [`RIVALS`]; most flows have none, so that there is no room for them in every slot.
-    rivals: Vec<Rivals>,
+    streams: [Stream; 2],
+    case: Option<Box<Case>>,
     filed: bool,
 }
 
 impl Recycle for Memory {
     fn recycle(&mut self) {
-        self.first_data.iter_mut().for_each(ArrayVec::clear);
-        self.rivals.clear();
+        for stream in &mut self.streams {
+            stream.first.clear();
+            stream.last.clear();
+            stream.next = 0;
+            stream.breaks = 0;
+            stream.end = None;
+        }
+        self.case = None;
         self.filed = false;
     }
 }
@@ -75,39 +168,94 @@ impl Detector for PayloadInjection {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
-        if segment.payload.is_empty() || segment.flags.rst() {
+        if segment.flags.rst() || memory.filed {
             return Attention::Idle;
         }
-        let note = Note::of(sighting.packet, segment);
-        let seen = &mut memory.first_data[sighting.sender as usize];
+        let (packet, sender) = (sighting.packet, sighting.sender);
+        let side = sighting.flow.side(sender);
+        let peer = sighting.flow.side(sender.peer());
+        let stream = &mut memory.streams[sender as usize];
+        let (repeats_id, in_step) = step(side, packet);
+        stream.breaks = stream.breaks.saturating_add(u32::from(!in_step));
+        let is_data = !segment.payload.is_empty() && !is_padding(packet, segment) && !keeps_alive(segment, side, peer);
         let mut attention = Attention::Idle;
-        if let Some(conflict) = sighting.conflict
-            && let Some((earlier, stage)) = seen.iter().find(|(seen, _)| seen.frame == conflict.earlier)
-            && memory.rivals.len() < RIVALS
+        if let Some(case) = &mut memory.case {
+            let odd = repeats_id || lacks_timestamp(side, segment);
+            attention = case.follow(sender, packet, segment, [side, peer], Step { odd, in_step });
+        }
+        if !is_data && !segment.flags.fin() {
+            return attention;
+        }
+        let note = Note::of(packet, segment);
+        if segment.flags.fin()
+            && sighting.flow.saw_handshake()
+            && let Some(end) = stream.end
+            && let closes_at = note.end().plus(u32::MAX)
+            && (1..NEAR).contains(&end.ahead_of(closes_at))
         {
-            memory.rivals.push(Rivals {
-                sender: sighting.sender,
-                earlier: *earlier,
-                later: note,
-                conflict,
-                stage: *stage,
-            });
+            let case = memory.case.get_or_insert_default();
+            let beyond = stream.seen().filter(|seen| seen.note.end().is_after(closes_at));
+            case.closed_before(sender, &note, end, beyond, stream.breaks);
             attention = Attention::Suspicious;
         }
-        let _ = seen.try_push((note, sighting.flow.stage()));
+        if !is_data {
+            return attention;
+        }
+        let mut prefix = [0; PREFIX];
+        let prefix_len = segment.payload.len().min(PREFIX);
+        prefix[..prefix_len].copy_from_slice(&segment.payload[..prefix_len]);
+        let seen = Seen {
+            note,
+            stage: sighting.flow.stage(),
+            prefix,
+            prefix_len: prefix_len as u8,
+            repeats_id,
+            in_step,
+            breaks: stream.breaks,
+        };
+        let earlier = match sighting.conflict {
+            Some(conflict) => stream
+                .seen()
+                .find(|earlier| earlier.note.frame == conflict.earlier)
+                .map(|earlier| (*earlier, conflict.differing)),
+            // Beyond the head only what begins at the same place can be compared.
+            None if side.end.is_some_and(|end| end.is_after(note.seq)) => stream
+                .seen()
+                .find(|earlier| earlier.differs_from(&seen))
+                .map(|earlier| (*earlier, u32::from(seen.prefix_len))),
+            None => None,
+        };
+        if let Some((earlier, differing)) = earlier
+            && !earlier.is_altered_to(&seen)
+        {
+            memory.case.get_or_insert_default().add_rivals(Rivals {
+                sender,
+                earlier,
+                later: seen,
+                differing,
+            });
+            attention = Attention::Suspicious;
+        } else if stands_out(side, packet, segment) {
+            memory.case.get_or_insert_default().add_suspect(sender, seen);
+            attention = Attention::Suspicious;
+        }
+        if let Some(case) = &mut memory.case {
+            case.notice_spray(stream.seen(), &seen);
+        }
+        stream.remember(seen);
         attention
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let Some(first) = memory.rivals.first().copied() else {
+        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
             return;
         };
-        if memory.filed {
+        let Some(finding) = weigh::weigh(case, &memory.streams, conclusion) else {
             return;
-        }
-        let finding = weigh(&first, &memory.rivals, conclusion);
+        };
         let enough = match conclusion.ending {
-            Ending::SuspicionDue => finding.verdict().is_some(),
+            // What both ends do afterwards may say more.
+            Ending::SuspicionDue => finding.verdict() >= Some(Verdict::Likely),
             Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
         };
         if enough {
@@ -117,95 +265,39 @@ impl Detector for PayloadInjection {
     }
 }
 
-fn weigh(first: &Rivals, rivals: &[Rivals], conclusion: &Conclusion<'_>) -> Finding {
-    let flow = conclusion.flow;
-    let side = flow.side(first.sender);
-    let asked = flow.asked.as_ref().filter(|_| first.sender == Party::Server);
-    let marks_of = |note: &Note| odd_marks(note, &[], side, asked);
-    let (earlier, later) = (marks_of(&first.earlier), marks_of(&first.later));
-    let (forged, genuine, marks) = if oddness(&later) > oddness(&earlier) {
-        (first.later, first.earlier, later)
-    } else {
-        (first.earlier, first.later, earlier)
-    };
-    let mut evidence = vec![Evidence::at(
-        Observation::ConflictingOverlap {
-            bytes: first.conflict.differing,
-        },
-        &[first.earlier.frame, first.later.frame],
-    )];
-    evidence.extend(marks);
-    if let Some(asked) = asked
-        && (1..=1 << 20).contains(&asked.end.ahead_of(forged.ack))
-        && forged.ack.ahead_of(asked.seq) <= 0
-        && forged.at >= asked.at
-    {
-        let by = asked.end.ahead_of(forged.ack) as u32;
-        evidence.push(Evidence::at(
-            Observation::AnswerWithoutAcknowledging { by },
-            &[asked.frame, forged.frame],
-        ));
-    }
-    // Other conflicts of the same sender that name the same side of the rivalry.
-    let same_side = |rival: &Rivals| {
-        if forged.frame == first.earlier.frame {
-            (rival.earlier, rival.later)
-        } else {
-            (rival.later, rival.earlier)
+/// Whether the packet's IP id is that of its sender's packet before, and whether it is right above it.
+fn step(side: &Side, packet: &Packet<'_>) -> (bool, bool) {
+    match (side.profile.last().and_then(|last| last.ip_id), packet.marks.ip_id) {
+        (Some(last), Some(id)) if last != 0 && id != 0 => {
+            (last == id, (1..=SMALL_STEP).contains(&id.wrapping_sub(last)))
         }
-    };
-    let mut forged_frames: Vec<_> = rivals
-        .iter()
-        .filter(|rival| rival.sender == first.sender)
-        .map(|rival| same_side(rival).0.frame)
-        .collect();
-    let mut genuine_frames: Vec<_> = rivals
-        .iter()
-        .filter(|rival| rival.sender == first.sender)
-        .map(|rival| same_side(rival).1.frame)
-        .collect();
-    for frames in [&mut forged_frames, &mut genuine_frames] {
-        frames.sort_unstable();
-        frames.dedup();
+        _ => (false, false),
     }
-    genuine_frames.retain(|frame| !forged_frames.contains(frame));
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
-    Finding {
-        kind: Kind::PayloadInjection,
-        conversation: flow.conversation(),
-        decided_by: forged.frame,
-        at: forged.at,
-        stage: Some(first.stage),
-        signature: None,
-        claimed_sender: Some(first.sender),
-        position: if genuine.at >= forged.at {
-            Position::OnPath
-        } else {
-            Position::Unknown
-        },
-        trigger: asked.map_or_else(
-            || {
-                let peer = flow
-                    .side(first.sender.peer())
-                    .notes()
-                    .filter(|note| note.at <= forged.at)
-                    .map(|note| note.frame);
-                peer.max().map(|frame| Trigger {
-                    kind: TriggerKind::Packet,
-                    name: None,
-                    frame,
-                })
-            },
-            |asked| Some(asked.trigger()),
-        ),
-        forged: forged_frames,
-        genuine: genuine_frames,
-        dropped: Vec::new(),
-        prior: Prior::Abnormal,
-        evidence,
-        injector: Some(Injector::from_marks(&forged.marks, odd_ttl)),
-        particulars: Particulars::default(),
-    }
+}
+
+/// Zeros at the end of a frame that Ethernet filled up, counted as payload by whoever wrote the IP length.
+fn is_padding(packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
+    segment.payload_len <= 6 && packet.frame.wire_len <= SHORTEST_FRAME && segment.payload.iter().all(|byte| *byte == 0)
+}
+
+/// A keep-alive repeats a byte the peer has acknowledged, with whatever comes to hand (RFC 9293 section 3.8.4).
+fn keeps_alive(segment: &Segment<'_>, side: &Side, peer: &Side) -> bool {
+    segment.payload_len == 1
+        && (side.end == Some(segment.end()) || peer.acked.is_some_and(|acked| acked.ahead_of(segment.end()) >= 0))
+}
+
+/// RFC 7323 section 3.2: once agreed on, every segment carries a timestamp.
+fn lacks_timestamp(side: &Side, segment: &Segment<'_>) -> bool {
+    side.stamped >= 3 && side.stamped == side.profile.packets() && segment.timestamp().is_none()
+}
+
+/// Whether a data segment has marks that none of its sender's packets had.
+fn stands_out(side: &Side, packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
+    lacks_timestamp(side, segment)
+        || (side.profile.packets() >= 3
+            && side.profile.count_of(packet.marks.ttl) == 0
+            && side
+                .profile
+                .usual_ttl()
+                .is_some_and(|usual| usual.abs_diff(packet.marks.ttl) >= 2))
 }

@@ -90,16 +90,26 @@ fn domain(finding: &Finding) -> Option<DomainId> {
     finding.trigger.as_ref()?.name.as_deref().map(DomainId::of)
 }
 
-/// A forged page or DNS answer is forged data too; it is told once, as what it is.
+/// A forged page, alert or DNS answer is forged data too, and forged data may close the stream; it is told once, as what
+/// it is.
 fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
-    let told: HashSet<FrameNumber> = findings
-        .iter()
-        .filter(|finding| finding.kind != Kind::PayloadInjection && finding.verdict().is_some())
-        .flat_map(|finding| finding.forged.iter().copied())
-        .collect();
-    findings.retain(|finding| {
-        finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| told.contains(frame))
-    });
+    const fn rank(kind: Kind) -> u8 {
+        match kind {
+            Kind::FinInjection => 2,
+            Kind::PayloadInjection => 1,
+            _ => 0,
+        }
+    }
+    for general in [1, 2] {
+        let told: HashSet<FrameNumber> = findings
+            .iter()
+            .filter(|finding| rank(finding.kind) < general && finding.verdict().is_some())
+            .flat_map(|finding| finding.forged.iter().copied())
+            .collect();
+        findings.retain(|finding| {
+            rank(finding.kind) != general || !finding.forged.iter().any(|frame| told.contains(frame))
+        });
+    }
 }
 
 /// Evidence is printed heaviest first; observations of equal weight in a fixed order.
@@ -111,6 +121,3 @@ fn heaviest_first(evidence: &mut [Evidence]) {
             .then_with(|| one.observation.key().cmp(two.observation.key()))
     });
 }
-
-#[cfg(test)]
-mod stories;

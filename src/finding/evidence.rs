@@ -5,6 +5,7 @@
 
 mod drops;
 mod row;
+mod stream;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use drops::DropsObservation;
 use row::{Row, proof, row};
+pub use stream::StreamObservation;
 
 /// The frames one observation rests on; at most 8 are named.
 pub type FrameList = ArrayVec<FrameNumber, 8>;
@@ -26,6 +28,9 @@ pub type FrameList = ArrayVec<FrameNumber, 8>;
 pub enum Observation {
     /// Of packets that are not answered.
     Drops(DropsObservation),
+    /// Data, an end or an opening of a TCP stream that its sender never sent.
+    Stream(StreamObservation),
+
     // Sequence space: contradictions no honest endpoint produces.
     /// The sender of a reset went on sending.
     DataAfterReset {
@@ -337,6 +342,7 @@ impl Observation {
         const JUDGED: &str = "[E]";
         match self {
             Self::Drops(observation) => observation.row(),
+            Self::Stream(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
                 "sender_went_on",
@@ -630,6 +636,7 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drops(observation) => observation.fmt(f),
+            Self::Stream(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
             }

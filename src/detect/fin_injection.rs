@@ -1,0 +1,187 @@
+//! `fin_injection`: an end of a stream its sender did not send.
+//!
+//! # What it sees
+//! The first FIN of both directions, and the data their senders send after it.
+//!
+//! # How it tells
+//! A FIN ends the data of its sender: what lies beyond it and comes later was never to exist. The sender that goes on
+//! did not close. A FIN that lies below data sent before counts only with marks of its own: probing tools without a
+//! real stack close wherever they like.
+//!
+//! # What it mistakes
+//! A port used anew whose SYN the capture lost: only data close behind the FIN count.
+//!
+//! # References
+//! RFC 9293 section 3.6. HoneyBadger, closing-sequence overlap (wire-facts 6.2).
+
+use arrayvec::ArrayVec;
+
+use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::provenance::{odd_marks, oddness};
+use crate::finding::docket::Docket;
+use crate::finding::evidence::{Evidence, Observation, StreamObservation};
+use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage};
+use crate::finding::verdict::Prior;
+use crate::flow::flow_table::Recycle;
+use crate::flow::side::Note;
+use crate::packet::frame::FrameNumber;
+
+/// How far behind a FIN data may lie to contradict it, in bytes: a large window.
+const NEAR: i32 = 1 << 20;
+
+/// How odd a FIN below data must be, in nats: another TTL or a missing timestamp, but no weaker mark.
+const STRANGER: f64 = 3.0;
+
+/// Contradicting packets that are named.
+const NAMED: usize = 4;
+
+/// Finds forged FINs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FinInjection;
+
+/// A FIN that its sender contradicts.
+#[derive(Clone, Debug)]
+struct Case {
+    sender: Party,
+    fin: Note,
+    stage: Stage,
+    /// By how many bytes it lies below what its sender had sent.
+    below: u32,
+    /// Data beyond it that came later.
+    beyond: ArrayVec<FrameNumber, NAMED>,
+}
+
+/// What is kept of one flow.
+#[derive(Debug, Default)]
+pub struct Memory {
+    case: Option<Box<Case>>,
+    filed: bool,
+}
+
+impl Recycle for Memory {
+    fn recycle(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Detector for FinInjection {
+    const KIND: Kind = Kind::FinInjection;
+    type Memory = Memory;
+    type Habits = ();
+
+    fn habits(&self) {}
+
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+        let Carried::Segment(segment) = sighting.carried else {
+            return Attention::Idle;
+        };
+        if memory.filed || segment.flags.rst() || segment.flags.syn() || !sighting.flow.saw_handshake() {
+            return Attention::Idle;
+        }
+        let sender = sighting.sender;
+        let side = sighting.flow.side(sender);
+        if let Some(fin) = &side.fin {
+            // A keep-alive after a close carries a byte of its own.
+            let ahead = segment.end().ahead_of(fin.end());
+            if segment.payload_len > 1 && (1..NEAR).contains(&ahead) {
+                let case = memory.case.get_or_insert_with(|| {
+                    Box::new(Case {
+                        sender,
+                        fin: *fin,
+                        stage: sighting.flow.stage(),
+                        below: 0,
+                        beyond: ArrayVec::new(),
+                    })
+                });
+                if case.sender == sender && case.beyond.try_push(sighting.packet.frame.number).is_ok() {
+                    return Attention::Suspicious;
+                }
+            }
+            return Attention::Idle;
+        }
+        // The padding of short frames may have been counted as six bytes of data.
+        if segment.flags.fin()
+            && let Some(end) = side.end
+            && (7..NEAR).contains(&end.plus(1).ahead_of(segment.end()))
+            && memory.case.is_none()
+        {
+            memory.case = Some(Box::new(Case {
+                sender,
+                fin: Note::of(sighting.packet, segment),
+                stage: sighting.flow.stage(),
+                below: end.plus(1).ahead_of(segment.end()).unsigned_abs(),
+                beyond: ArrayVec::new(),
+            }));
+            return Attention::Suspicious;
+        }
+        Attention::Idle
+    }
+
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
+        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
+            return;
+        };
+        let Some(finding) = weigh(case, conclusion) else { return };
+        let enough = match conclusion.ending {
+            Ending::SuspicionDue => finding.verdict().is_some(),
+            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
+        };
+        if enough {
+            memory.filed = true;
+            docket.file(finding);
+        }
+    }
+}
+
+fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
+    let flow = conclusion.flow;
+    let side = flow.side(case.sender);
+    let asked = flow.asked.as_ref().filter(|_| case.sender == Party::Server);
+    let mut evidence = odd_marks(&case.fin, &[], side, asked);
+    if case.beyond.is_empty() && oddness(&evidence) < STRANGER {
+        return None;
+    }
+    if case.below > 0 {
+        let observation = StreamObservation::FinBelowData { by: case.below };
+        evidence.push(stream(observation, &[case.fin.frame]));
+    }
+    if !case.beyond.is_empty() {
+        let packets = case.beyond.len() as u16;
+        let frames: Vec<_> = [case.fin.frame]
+            .into_iter()
+            .chain(case.beyond.iter().copied())
+            .collect();
+        evidence.push(stream(StreamObservation::SentAfterFin { packets }, &frames));
+    }
+    let odd_ttl = evidence
+        .iter()
+        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    Some(Finding {
+        kind: Kind::FinInjection,
+        conversation: flow.conversation(),
+        decided_by: case.fin.frame,
+        at: case.fin.at,
+        stage: Some(case.stage),
+        signature: None,
+        claimed_sender: Some(case.sender),
+        position: if case.beyond.is_empty() {
+            Position::Unknown
+        } else {
+            Position::OnPath
+        },
+        trigger: asked
+            .filter(|asked| asked.at <= case.fin.at)
+            .map(crate::flow::asked::Asked::trigger),
+        forged: vec![case.fin.frame],
+        genuine: case.beyond.to_vec(),
+        dropped: Vec::new(),
+        prior: Prior::Abnormal,
+        evidence,
+        injector: Some(Injector::from_marks(&case.fin.marks, odd_ttl)),
+        particulars: Particulars::default(),
+    })
+}
+
+fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
+    Evidence::at(Observation::Stream(observation), frames)
+}

@@ -1,0 +1,331 @@
+//! What the detectors of forged streams say of whole conversations: packets are built, judged by a shard as any others,
+//! and the findings looked at.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etherparse::{PacketBuilder, TcpOptionElement};
+
+use crate::engine::baselines::Baselines;
+use crate::engine::shard::Shard;
+use crate::finding::finding::{Finding, Kind};
+use crate::finding::verdict::Verdict;
+use crate::packet::frame::{Frame, FrameNumber, LinkType};
+use crate::packet::packet::TcpFlags;
+use crate::time::Timestamp;
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const S: u16 = TcpFlags::SYN;
+const A: u16 = TcpFlags::ACK;
+const F: u16 = TcpFlags::FIN;
+
+/// A packet in the making; sequence numbers count from the sender's opening.
+#[derive(Clone, Copy)]
+struct Sent<'p> {
+    from_client: bool,
+    flags: u16,
+    seq: u32,
+    ack: u32,
+    payload: &'p [u8],
+    ttl: u8,
+    id: u16,
+    stamped: bool,
+}
+
+impl Sent<'_> {
+    const fn ttl(mut self, ttl: u8) -> Self {
+        self.ttl = ttl;
+        self
+    }
+    const fn id(mut self, id: u16) -> Self {
+        self.id = id;
+        self
+    }
+    const fn unstamped(mut self) -> Self {
+        self.stamped = false;
+        self
+    }
+}
+
+fn client(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
+    Sent {
+        from_client: true,
+        flags,
+        seq,
+        ack,
+        payload,
+        ttl: 64,
+        id: 0,
+        stamped: true,
+    }
+}
+
+fn server(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
+    Sent {
+        ttl: 50,
+        from_client: false,
+        ..client(flags, seq, ack, payload)
+    }
+}
+
+/// Judges the packets, 10 ms apart; an id of 0 is filled in from the sender's counter.
+fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
+    let mut shard = Shard::new(64, Arc::new(Baselines::default()));
+    let mut counters = [7000_u16, 100];
+    for (index, sent) in packets.iter().enumerate() {
+        let counter = &mut counters[usize::from(sent.from_client)];
+        let id = if sent.id == 0 {
+            *counter += 1;
+            *counter
+        } else {
+            sent.id
+        };
+        let (from, to) = if sent.from_client {
+            (CLIENT, SERVER)
+        } else {
+            (SERVER, CLIENT)
+        };
+        let mut ip =
+            etherparse::Ipv4Header::new(0, sent.ttl, etherparse::IpNumber::TCP, from.octets(), to.octets()).unwrap();
+        ip.identification = id;
+        let (from_port, to_port) = if sent.from_client { (40_000, 443) } else { (443, 40_000) };
+        let mut tcp = PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ip(etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default()))
+            .tcp(from_port, to_port, sent.seq, 500);
+        if sent.flags & A != 0 {
+            tcp = tcp.ack(sent.ack);
+        }
+        if sent.flags & S != 0 {
+            tcp = tcp.syn();
+        }
+        if sent.flags & F != 0 {
+            tcp = tcp.fin();
+        }
+        if sent.stamped {
+            tcp = tcp.options(&[TcpOptionElement::Timestamp(index as u32, 1)]).unwrap();
+        }
+        let mut bytes = Vec::new();
+        tcp.write(&mut bytes, sent.payload).unwrap();
+        shard.judge(Frame {
+            number: FrameNumber::new(0, index as u64 + 1),
+            at: Timestamp::EPOCH.plus(Duration::from_millis(index as u64 * 10)),
+            bytes: &bytes,
+            wire_len: bytes.len() as u32,
+            link: LinkType::ETHERNET,
+        });
+    }
+    shard.end_capture();
+    shard.take_findings()
+}
+
+fn of(kind: Kind, findings: &[Finding]) -> Option<(Verdict, Vec<u64>)> {
+    findings
+        .iter()
+        .filter(|finding| finding.kind == kind)
+        .find_map(|finding| {
+            Some((
+                finding.verdict()?,
+                finding.forged.iter().map(|frame| frame.in_file()).collect(),
+            ))
+        })
+}
+
+fn opened<'p>(rest: &[Sent<'p>]) -> Vec<Sent<'p>> {
+    let mut packets = vec![client(S, 0, 0, b""), server(S | A, 0, 1, b""), client(A, 1, 1, b"")];
+    packets.extend(rest);
+    packets
+}
+
+#[test]
+fn a_command_put_into_an_idle_session_is_found_by_the_desynchronised_ends() {
+    let echo = b"rm -rf everything";
+    let mut story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"welcome"),
+        client(A, 6, 8, b""),
+        client(A, 6, 8, b"rm -rf everything").ttl(61).id(0x9999).unstamped(),
+        server(A, 8, 23, echo),
+    ]);
+    story.extend([server(A, 8, 23, echo); 4]);
+    let found = of(Kind::PayloadInjection, &judge(&story));
+    assert_eq!(found, Some((Verdict::Likely, vec![7])));
+}
+
+#[test]
+fn a_session_that_goes_on_after_a_strange_segment_is_left_alone() {
+    let story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"welcome"),
+        client(A, 6, 8, b""),
+        client(A, 6, 8, b"more").ttl(61).unstamped(),
+        server(A, 8, 10, b"fine"),
+        client(A, 10, 12, b"and more"),
+    ]);
+    assert_eq!(of(Kind::PayloadInjection, &judge(&story)), None);
+}
+
+#[test]
+fn the_same_bytes_at_several_places_are_a_spray() {
+    let text = b"privacy is necessary";
+    let story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b""),
+        server(A, 1, 6, text).id(7002),
+        server(A, 2, 6, text).id(7002),
+        server(A, 3, 6, text).id(7002),
+        client(A, 6, 23, b""),
+        server(A, 1, 6, b""),
+    ]);
+    let (verdict, forged) = of(Kind::PayloadInjection, &judge(&story)).unwrap();
+    assert_eq!((verdict, forged), (Verdict::Confirmed, vec![6, 7, 8]));
+}
+
+#[test]
+fn a_stack_that_changes_its_mind_about_unsent_bytes_is_left_alone() {
+    let story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"first version"),
+        server(A, 1, 6, b"other version, longer"),
+        client(A, 6, 22, b""),
+    ]);
+    assert_eq!(of(Kind::PayloadInjection, &judge(&story)), None);
+}
+
+#[test]
+fn repeated_bytes_in_other_segments_are_no_conflict() {
+    let story = opened(&[
+        client(A, 1, 1, b"one two three"),
+        client(A, 1, 1, b"one "),
+        client(A, 5, 1, b"two three four"),
+        server(A, 1, 19, b"ok"),
+    ]);
+    assert_eq!(of(Kind::PayloadInjection, &judge(&story)), None);
+}
+
+#[test]
+fn a_keep_alive_with_another_byte_is_ordinary() {
+    let story = opened(&[client(A, 1, 1, b"hello"), server(A, 1, 6, b""), client(A, 5, 1, b"\0")]);
+    assert_eq!(of(Kind::PayloadInjection, &judge(&story)), None);
+}
+
+#[test]
+fn a_rival_syn_ack_that_copies_the_syn_is_forged() {
+    let story = [
+        client(S, 0, 0, b"").id(0x5dc1),
+        server(S | A, 0, 1, b""),
+        client(A, 1, 1, b""),
+        server(S | A, 90_000_000, 1, b"").id(0x5dc1),
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"ok"),
+    ];
+    let (verdict, forged) = of(Kind::SynAckInjection, &judge(&story)).unwrap();
+    assert_eq!((verdict, forged), (Verdict::Confirmed, vec![4]));
+}
+
+#[test]
+fn a_proxy_that_answers_every_syn_anew_is_ordinary() {
+    let story = [
+        client(S, 0, 0, b""),
+        client(S, 0, 0, b""),
+        server(S | A, 0, 1, b"").ttl(248),
+        server(S | A, 90_000_000, 1, b"").ttl(248),
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"ok"),
+        server(A, 3, 6, b"ok"),
+    ];
+    assert_eq!(of(Kind::SynAckInjection, &judge(&story)), None);
+}
+
+#[test]
+fn a_syn_ack_that_is_repeated_is_ordinary() {
+    let story = opened(&[
+        server(S | A, 0, 1, b""),
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"ok"),
+    ]);
+    assert_eq!(of(Kind::SynAckInjection, &judge(&story)), None);
+}
+
+#[test]
+fn a_fin_its_sender_sends_on_after_is_forged() {
+    let story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(F | A, 1, 6, b"").ttl(44),
+        server(A, 1, 6, b"welcome"),
+        server(A, 8, 6, b"and more"),
+        client(A, 6, 16, b""),
+    ]);
+    let (verdict, forged) = of(Kind::FinInjection, &judge(&story)).unwrap();
+    assert_eq!((verdict, forged), (Verdict::Confirmed, vec![5]));
+}
+
+#[test]
+fn a_fin_that_is_repeated_with_its_data_is_ordinary() {
+    let story = opened(&[
+        client(A, 1, 1, b"hello"),
+        server(A, 1, 6, b"welcome"),
+        server(F | A, 8, 6, b""),
+        server(F | A, 1, 6, b"welcome"),
+        client(F | A, 6, 9, b""),
+    ]);
+    assert_eq!(of(Kind::FinInjection, &judge(&story)), None);
+}
+
+/// A ClientHello for `example.org`.
+fn hello() -> Vec<u8> {
+    let name = b"example.org";
+    let mut extension = vec![
+        0,
+        0,
+        0,
+        name.len() as u8 + 5,
+        0,
+        name.len() as u8 + 3,
+        0,
+        0,
+        name.len() as u8,
+    ];
+    extension.extend(name);
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 1, 1, 0, 0, extension.len() as u8]);
+    body.extend(extension);
+    let mut record = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+    record.extend(body);
+    record
+}
+
+const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
+#[test]
+fn an_alert_that_the_server_hello_contradicts_is_forged() {
+    let hello = hello();
+    let asked_to = 1 + hello.len() as u32;
+    let story = opened(&[
+        client(A, 1, 1, &hello),
+        server(A, 1, asked_to, ALERT).ttl(44),
+        server(
+            A,
+            1,
+            asked_to,
+            b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03 and so on, for a while",
+        ),
+    ]);
+    let (verdict, forged) = of(Kind::TlsAlertInjection, &judge(&story)).unwrap();
+    assert_eq!((verdict, forged), (Verdict::Confirmed, vec![5]));
+}
+
+#[test]
+fn a_server_that_refuses_a_name_is_left_alone() {
+    let hello = hello();
+    let asked_to = 1 + hello.len() as u32;
+    let story = opened(&[
+        client(A, 1, 1, &hello),
+        server(A, 1, asked_to, b""),
+        server(A, 1, asked_to, ALERT),
+        server(F | A, 8, asked_to, b""),
+    ]);
+    assert_eq!(of(Kind::TlsAlertInjection, &judge(&story)), None);
+}

@@ -1,0 +1,182 @@
+//! `tls_alert_injection`: a fatal TLS alert the server did not send.
+//!
+//! # What it sees
+//! The first thing a server says after the ClientHello, if it is a fatal alert in the clear, and what comes after it.
+//!
+//! # How it tells
+//! A fatal alert ends the connection: a server that sends its ServerHello all the same did not send the alert, nor one
+//! that sends other bytes for the same place. Otherwise the alert's header marks tell.
+//!
+//! # What it mistakes
+//! Servers refuse names with the same alerts; their marks are their own, and nothing is said. A box in front of the
+//! server that refuses for it, with a TTL of its own, stays at `possible`.
+//!
+//! # References
+//! RFC 8446 section 6.2. wire-facts 5.3, 8.
+
+use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::provenance::{odd_marks, oddness};
+use crate::finding::docket::Docket;
+use crate::finding::evidence::{Evidence, Observation, StreamObservation};
+use crate::finding::finding::{Application, Finding, Injector, Kind, Particulars, Party, Position, Stage};
+use crate::finding::verdict::Prior;
+use crate::flow::flow_table::Recycle;
+use crate::flow::side::Note;
+use crate::packet::frame::FrameNumber;
+use crate::payload::tls_record::{AlertLevel, ContentType, TlsRecord};
+
+/// Finds forged TLS alerts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TlsAlertInjection;
+
+/// A fatal alert after the ClientHello, or the ServerHello that came before it.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    alert: Note,
+    stage: Stage,
+    /// The ServerHello that came as well.
+    hello: Option<Note>,
+}
+
+/// What is kept of one flow.
+#[derive(Debug, Default)]
+pub struct Memory {
+    case: Option<Box<Case>>,
+    filed: bool,
+}
+
+impl Recycle for Memory {
+    fn recycle(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Detector for TlsAlertInjection {
+    const KIND: Kind = Kind::TlsAlertInjection;
+    type Memory = Memory;
+    type Habits = ();
+
+    fn habits(&self) {}
+
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+        let Carried::Segment(segment) = sighting.carried else {
+            return Attention::Idle;
+        };
+        let flow = sighting.flow;
+        if memory.filed
+            || sighting.sender != Party::Server
+            || flow.application != Application::Tls
+            || segment.payload.is_empty()
+            || segment.flags.rst()
+        {
+            return Attention::Idle;
+        }
+        let side = flow.side(Party::Server);
+        match &mut memory.case {
+            Some(case) if case.hello.is_none() => {
+                let says_hello = TlsRecord::read(segment.payload).is_ok_and(|record| {
+                    record.content_type == ContentType::Handshake && record.fragment.first() == Some(&2)
+                });
+                if says_hello {
+                    case.hello = Some(Note::of(sighting.packet, segment));
+                    return Attention::Suspicious;
+                }
+                Attention::Idle
+            }
+            Some(_) => Attention::Idle,
+            None if side.data_packets == 0 => {
+                let is_fatal = TlsRecord::read(segment.payload)
+                    .ok()
+                    .and_then(|record| record.alert())
+                    .is_some_and(|alert| alert.level == AlertLevel::Fatal);
+                if is_fatal {
+                    memory.case = Some(Box::new(Case {
+                        alert: Note::of(sighting.packet, segment),
+                        stage: flow.stage(),
+                        hello: None,
+                    }));
+                    return Attention::Suspicious;
+                }
+                Attention::Idle
+            }
+            None => Attention::Idle,
+        }
+    }
+
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
+        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
+            return;
+        };
+        let Some(finding) = weigh(case, conclusion) else { return };
+        let enough = match conclusion.ending {
+            Ending::SuspicionDue => finding.verdict().is_some(),
+            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
+        };
+        if enough {
+            memory.filed = true;
+            docket.file(finding);
+        }
+    }
+}
+
+fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
+    let flow = conclusion.flow;
+    let asked = flow.asked.as_ref()?;
+    let mut evidence = odd_marks(&case.alert, &[], flow.side(Party::Server), Some(asked));
+    // A server that refuses with its own marks does what servers do.
+    if case.hello.is_none() && oddness(&evidence) <= 0.0 {
+        return None;
+    }
+    if let Some(hello) = &case.hello {
+        let frames = [case.alert.frame, hello.frame];
+        evidence.push(stream(
+            if hello.seq == case.alert.seq {
+                StreamObservation::AlertOverwritten
+            } else {
+                StreamObservation::HelloAfterAlert {
+                    after: hello.at.since(case.alert.at),
+                }
+            },
+            &frames,
+        ));
+    }
+    let after = case.alert.at.since(asked.at);
+    if let Some(round_trip) = flow.round_trip(Party::Server)
+        && case.alert.at >= asked.at
+        && after * 2 < round_trip
+    {
+        evidence.push(Evidence::at(
+            Observation::FasterThanHandshake { after, round_trip },
+            &[asked.frame, case.alert.frame],
+        ));
+    }
+    let odd_ttl = evidence
+        .iter()
+        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    Some(Finding {
+        kind: Kind::TlsAlertInjection,
+        conversation: flow.conversation(),
+        decided_by: case.alert.frame,
+        at: case.alert.at,
+        stage: Some(case.stage),
+        signature: None,
+        claimed_sender: Some(Party::Server),
+        position: if case.hello.is_some() {
+            Position::OnPath
+        } else {
+            Position::Unknown
+        },
+        trigger: Some(asked.trigger()),
+        forged: vec![case.alert.frame],
+        genuine: case.hello.iter().map(|hello| hello.frame).collect(),
+        dropped: Vec::new(),
+        prior: Prior::Abnormal,
+        evidence,
+        injector: Some(Injector::from_marks(&case.alert.marks, odd_ttl)),
+        particulars: Particulars::default(),
+    })
+}
+
+fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
+    Evidence::at(Observation::Stream(observation), frames)
+}
