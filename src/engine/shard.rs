@@ -83,7 +83,8 @@ impl Shard {
             coverage: Coverage::default(),
             baselines,
             hosts: HashSet::new(),
-            traces: Vec::new(),
+            // Pages that are never written to cost nothing; growing would copy traces in the middle of a capture.
+            traces: Vec::with_capacity(MOST_TRACES),
             now: Timestamp::EPOCH,
         }
     }
