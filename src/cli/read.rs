@@ -23,7 +23,7 @@ use super::progress::{Bar, Showing};
 use super::{Common, Ending, diagnostics, input};
 
 /// The most flows held at once unless told otherwise.
-const FLOWS: &str = "1000000";
+const FLOWS: &str = "262144";
 
 const MORE: &str = "\
 Examples:
