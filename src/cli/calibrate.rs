@@ -11,9 +11,9 @@ use blockscope::calibrate::tally::{CLASSES, Tally};
 use blockscope::calibrate::truth::{Labels, Truth};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::escape::escaped_path;
-use blockscope::report::figures::grouped;
+use blockscope::report::figures::{counted, grouped};
 use clap::Args;
-use tracing::{debug, warn};
+use tracing::{debug, info};
 use walkdir::WalkDir;
 
 use super::exit::Exit;
@@ -91,10 +91,7 @@ pub(super) fn run(args: &CalibrateArgs, common: Common) -> Ending {
     }
     bar.finish();
     if passed_over > 0 {
-        warn!(
-            "{} files are no captures and were passed over (-v names them)",
-            grouped(passed_over)
-        );
+        info!("no captures, passed over: {}", counted(passed_over, "file"));
     }
     match io::stdout().write_all(page(&tally).as_bytes()) {
         Ok(()) => Ok(Exit::Ran),
