@@ -63,6 +63,14 @@ impl Mix {
         }
     }
 
+    /// How many of 16 data packets of a flow are full ones.
+    const fn full_packets(self) -> u64 {
+        match self {
+            Self::Uplink => 5,
+            Self::Web | Self::Small | Self::Dns => 14,
+        }
+    }
+
     fn role(self, chance: &mut Chance) -> Role {
         match (self, chance.below(100)) {
             (Self::Uplink, 0..45) => Role::Tls,
@@ -165,7 +173,7 @@ fn begin(options: &BulkOptions, count: &mut BulkCount, chance: &mut Chance) -> F
     count.attacked += u64::from(attacked);
     let role = options.mix.role(chance);
     let ipv6 = chance.below(100) < IPV6;
-    Flow::new(number, role, ipv6, attacked, chance)
+    Flow::new(number, role, options.mix.full_packets(), ipv6, attacked, chance)
 }
 
 /// An Ethernet frame around `packet`, in VLAN 7 if it is in one.

@@ -85,6 +85,8 @@ pub(super) struct Flow {
     fate: Fate,
     ipv6: bool,
     step: Step,
+    /// How many of 16 data packets are full ones.
+    full: u64,
     /// Packets of bulk data left.
     left: u16,
     /// Next sequence number of either end.
@@ -94,7 +96,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(number: u64, role: Role, ipv6: bool, attacked: bool, chance: &mut Chance) -> Self {
+    pub(super) fn new(number: u64, role: Role, full: u64, ipv6: bool, attacked: bool, chance: &mut Chance) -> Self {
         let fate = match (attacked, role, chance.below(3)) {
             (false, ..) | (true, Role::Chat | Role::Quic, _) => Fate::Untouched,
             (true, Role::Dns, _) | (true, Role::Tls | Role::Http, 0 | 1) => Fate::Forged,
@@ -113,6 +115,7 @@ impl Flow {
             fate,
             ipv6,
             step: Step::Syn,
+            full,
             left,
             next: [chance.word(), chance.word()],
             ids: [chance.half(), chance.half()],
@@ -182,9 +185,9 @@ impl Flow {
             Step::Data { acknowledge: false } => {
                 self.left -= 1;
                 let then = self.go_on(self.left % 2 == 0);
-                let len = match chance.below(8) {
-                    0..5 => FULL,
-                    5 => 100 + chance.below(400) as usize,
+                let len = match chance.below(16) {
+                    lot if lot < self.full => FULL,
+                    lot if lot % 2 == 0 => 100 + chance.below(400) as usize,
                     _ => 40 + chance.below(60) as usize,
                 };
                 (End::Server, flag::ACK, pool.noise(len, chance), Some(then))
@@ -234,7 +237,7 @@ impl Flow {
             };
             dns::answer(query, question, bits::ANSWER, &[record], false, tail)
         };
-        let genuine = [198, 18, (question.id >> 8) as u8, question.id as u8 | 1];
+        let genuine = [93, 184, (question.id >> 8) as u8, question.id as u8 | 1];
         let (from, mut payload, then) = match (self.step, self.fate) {
             (Step::Syn, Fate::Forged) => (End::Client, query.clone(), Some(Step::ForgedReset)),
             (Step::Syn, Fate::Untouched | Fate::Swallowed) => (End::Client, query.clone(), Some(Step::Answer)),
@@ -355,7 +358,7 @@ impl Flow {
             (of(1, client + 1).into(), of(2, server + 1).into())
         } else {
             let of = |net: u32, host: u32| Ipv4Addr::from(net + host + 1);
-            (of(0x0A00_0000, client).into(), of(0xC612_0000, server).into())
+            (of(0x0A00_0000, client).into(), of(0x5DB8_0000, server).into())
         };
         let own = from as usize;
         self.ids[own] = self.ids[own].wrapping_add(1);
