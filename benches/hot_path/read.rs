@@ -4,6 +4,7 @@ use std::io;
 use std::num::NonZeroUsize;
 
 use blockscope::capture::source::Progress;
+use blockscope::detect::packs::facts::Facts;
 use blockscope::engine::run::{Control, Settings, run};
 use blockscope::finding::summary::Summary;
 use blockscope::report::sink::{Reported, Sink};
@@ -46,6 +47,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let settings = Settings {
                 threads: NonZeroUsize::new(threads).expect("a thread"),
                 flows: 1 << 20,
+                facts: Facts::default(),
             };
             group.bench_function(format!("{name}/{threads}"), |bencher| {
                 bencher.iter(|| run(&mut capture.source(), &settings, &mut Nobody, &mut Nobody));

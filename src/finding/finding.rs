@@ -419,6 +419,19 @@ pub struct FingerprintMatch {
     pub known_from: Option<String>,
     /// Who published it.
     pub source: String,
+    /// Where an example can be seen, if the row says.
+    pub url: Option<String>,
+    /// Where the row was read, if it was given at run time.
+    pub place: Option<ListPlace>,
+}
+
+/// A row's place in a list given at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPlace {
+    /// The list's file name, without its directories.
+    pub file: String,
+    /// The row's line, from 1.
+    pub line: u64,
 }
 
 /// An accusation, with everything needed to check it.

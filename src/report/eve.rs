@@ -265,7 +265,10 @@ mod tests {
         );
         assert_eq!(
             block["fingerprint"],
-            json!({"id": "row-1", "known_from": "XX", "source": "a list"})
+            json!({
+                "id": "row-1", "known_from": "XX", "source": "a list",
+                "url": "https://example.org/m", "file": "list.csv", "line": 7
+            })
         );
         assert_eq!(block["injector"], json!({"mirrors_ttl": true}));
         assert_eq!(block["dropped"], json!([11]));

@@ -8,8 +8,8 @@ use super::sink::{Reported, Sink};
 use crate::capture::source::{Damage, FileNote};
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{
-    Application, Conversation, Device, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position,
-    Protocol, Stage, Trigger, TriggerKind,
+    Application, Conversation, Device, Finding, FingerprintMatch, Injector, Kind, ListPlace, Particulars, Party,
+    Position, Protocol, Stage, Trigger, TriggerKind,
 };
 use crate::finding::summary::Summary;
 use crate::finding::verdict::{Prior, Verdict};
@@ -183,6 +183,11 @@ pub(crate) fn page() -> Finding {
                 id: "row-1".to_owned(),
                 known_from: Some("XX".to_owned()),
                 source: "a list".to_owned(),
+                url: Some("https://example.org/m".to_owned()),
+                place: Some(ListPlace {
+                    file: "list.csv".to_owned(),
+                    line: 7,
+                }),
             }),
             ..Particulars::default()
         },

@@ -147,6 +147,12 @@ struct FingerprintObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     known_from: Option<&'a str>,
     source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -224,6 +230,9 @@ impl<'a> BlockRecord<'a> {
                 id: &row.id,
                 known_from: row.known_from.as_deref(),
                 source: &row.source,
+                url: row.url.as_deref(),
+                file: row.place.as_ref().map(|place| place.file.as_str()),
+                line: row.place.as_ref().map(|place| place.line),
             }),
             volume: finding.particulars.volume.map(|volume| VolumeObject {
                 bytes: volume.bytes,

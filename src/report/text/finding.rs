@@ -297,13 +297,20 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
             .known_from
             .as_deref()
             .map(|place| format!(", known from {}", escaped(place)));
+        let place = row
+            .place
+            .as_ref()
+            .map(|place| format!("; line {} of {}", place.line, escaped(&place.file)));
+        let url = row.url.as_deref().map(|url| format!("; {}", escaped(url)));
         page.field(
             "matches",
             &format!(
-                "{}{} ({})",
+                "{}{} ({}{}{})",
                 escaped(&row.id),
                 known.unwrap_or_default(),
-                escaped(&row.source)
+                escaped(&row.source),
+                place.unwrap_or_default(),
+                url.unwrap_or_default()
             ),
         );
     }
@@ -603,7 +610,7 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         assert!(text.contains("in-path (the traffic goes through it"), "{text}");
         assert!(text.contains("its distance is unknown: it mirrors the TTL"), "{text}");
         assert!(text.contains("status 302, leads to"), "{text}");
-        assert!(text.contains("matches row-1, known from XX (a list)"), "{text}");
+        assert!(text.contains("matches row-1, known from XX (a list; line 7 of list.csv; https://example.org/m)"), "{text}");
         assert!(text.contains("11 dropped swallowed on the way"), "{text}");
     }
 
