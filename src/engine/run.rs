@@ -113,6 +113,9 @@ fn tell(findings: &[(Finding, Judgement)], summary: &mut Summary, sink: &mut dyn
     for (finding, judgement) in findings {
         if let Some(verdict) = judgement.verdict {
             *summary.findings.entry((finding.kind, verdict)).or_default() += 1;
+            if let Some(id) = finding.injector.as_ref().and_then(|injector| injector.id) {
+                *summary.injectors.entry(id).or_default() += 1;
+            }
         }
     }
     for (finding, judgement) in findings {

@@ -192,7 +192,7 @@ mod tests {
         );
         assert!(line.contains(block), "{line}");
         assert!(
-            line.ends_with("\"injector\":{\"hops_from_tap\":3,\"initial_ttl\":64}}}\n"),
+            line.ends_with("\"injector\":{\"id\":\"i-3fa2\",\"hops_from_tap\":3,\"initial_ttl\":64}}}\n"),
             "{line}"
         );
         assert_eq!(line.matches('\n').count(), 1);

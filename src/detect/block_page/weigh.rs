@@ -61,7 +61,7 @@ pub(super) fn weigh(
     let odd_ttl = evidence
         .iter()
         .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
-    let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl);
+    let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl).with_window(answer.note.window);
     if let Some(Observation::KnownDevice(device)) = device {
         injector.device = Some(device);
     }

@@ -12,6 +12,7 @@ use crate::finding::evidence::{AnswerExcuse, Evidence, Observation};
 use crate::finding::finding::{
     Application, Conversation, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind,
 };
+use crate::finding::habits::{Habits, Varying};
 use crate::finding::verdict::Prior;
 use crate::packet::frame::FrameNumber;
 use crate::payload::dns_message::Shape;
@@ -483,6 +484,7 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence], pack
         ttl_habit(block_address(question, answer, pack).map(|row| &**row), answer)
     });
     let reflected = reflected || known == TtlHabit::Mirrors;
+    let with_records = || forged.iter().filter(|answer| !answer.addresses.is_empty());
     let readable = steady && !reflected && known == TtlHabit::Own;
     Injector {
         refused_after: None,
@@ -491,5 +493,11 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence], pack
         initial_ttl: readable.then(|| first.initial_ttl()),
         mirrors_ttl: reflected,
         device,
+        habits: Habits {
+            record_ttl: Varying::of(with_records().map(|answer| answer.record_ttl)),
+            ip_id_stays: forged.len() > 1 && forged.iter().all(|answer| answer.marks.ip_id == first.ip_id),
+            ..Habits::of_marks(&first)
+        },
+        id: None,
     }
 }

@@ -225,7 +225,8 @@ impl Row {
             return fail("source", "is empty");
         }
         // Public lists date none of their rows.
-        if !is_date(&self.date) && !(self.date.is_empty() && self.place.is_some()) {
+        let undated = self.date.is_empty() && self.place.is_some();
+        if !undated && !is_date(&self.date) {
             return fail("date", "is no YYYY, YYYY-MM or YYYY-MM-DD");
         }
         if !self

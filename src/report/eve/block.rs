@@ -105,6 +105,8 @@ struct EvidenceObject<'a> {
 #[derive(Serialize)]
 struct InjectorObject {
     #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hops_from_tap: Option<Hops>,
     #[serde(skip_serializing_if = "Option::is_none")]
     initial_ttl: Option<u8>,
@@ -292,6 +294,7 @@ fn evidence_list<'a>(items: &[Weighed<'a>], home: Home<'a>) -> Vec<EvidenceObjec
 
 fn injector_object(injector: &Injector) -> InjectorObject {
     InjectorObject {
+        id: injector.id.map(|id| id.to_string()),
         hops_from_tap: injector.hops_from_tap.map(|(least, most)| {
             if least == most {
                 Hops::Exactly(least)
