@@ -10,6 +10,7 @@ mod diagnostics;
 mod exit;
 mod explain;
 mod feed;
+mod fingerprints;
 mod forge;
 mod input;
 mod output;

@@ -20,7 +20,7 @@ use super::control::Watch;
 use super::exit::Exit;
 use super::output::{Color, Output};
 use super::progress::{Bar, Showing};
-use super::{Common, Ending, diagnostics, input};
+use super::{Common, Ending, diagnostics, fingerprints, input};
 
 const MORE: &str = "\
 Examples:
@@ -64,6 +64,12 @@ pub(super) struct ReadArgs {
     /// Read the filter expression from FILE (# begins a comment)
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
     filter_file: Option<PathBuf>,
+
+    /// Also look for the block pages and forged answers of this list (may be given several times): OONI's
+    /// fingerprints_http.csv and fingerprints_dns.csv, Censored Planet's *_signatures.json, Citizen Lab's annotations,
+    /// or a pack of [[row]] tables
+    #[arg(long, value_name = "FILE")]
+    fingerprints: Vec<PathBuf>,
 
     /// The least verdict to print: possible, likely or confirmed
     #[arg(long, value_name = "VERDICT", default_value = "possible", value_parser = verdicts(), hide_possible_values = true)]
@@ -131,6 +137,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .transpose()
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
+    let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
     let mut source = input::open(&args.inputs, filter).map_err(usage)?;
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
     let mut sink = sink(args, common, output);
@@ -138,6 +145,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         threads: args.threads.unwrap_or_else(cores),
         flows: args.flows.get(),
         cases: Cases::Judged,
+        facts,
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
     let outcome = run::run(&mut *source, &settings, &mut *sink, &mut watch);

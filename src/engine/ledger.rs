@@ -3,6 +3,7 @@
 mod deaths;
 mod freezes;
 mod hosts;
+mod injectors;
 mod reach;
 mod residue;
 
@@ -73,6 +74,7 @@ impl Ledger {
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
+        injectors::identify(&mut findings);
         let judged = findings
             .into_iter()
             .map(|finding| {

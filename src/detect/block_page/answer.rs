@@ -1,5 +1,7 @@
 //! One HTTP answer, reduced to what it is judged by.
 
+use std::sync::Arc;
+
 use arrayvec::{ArrayString, ArrayVec};
 
 use crate::detect::packs::pack::{Pack, ResponseFacts};
@@ -56,7 +58,7 @@ pub(super) struct Answer {
     /// Neither Date nor Server.
     pub(super) bare: bool,
     /// What of a pack its first packet matches.
-    pub(super) row: Option<&'static Row>,
+    pub(super) row: Option<Arc<Row>>,
     /// How long its first packet is, in bytes of payload.
     pub(super) first_len: usize,
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
@@ -64,7 +66,13 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the answer that begins with `segment`.
-    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow, room: &mut DecodingRoom) -> Option<Self> {
+    pub(super) fn read(
+        note: Note,
+        segment: &Segment<'_>,
+        flow: &Flow,
+        pack: &Pack,
+        room: &mut DecodingRoom,
+    ) -> Option<Self> {
         let asked = flow.asked.as_ref();
         let mut answer = Self {
             note,
@@ -92,9 +100,9 @@ impl Answer {
                     location.is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
-                answer.row = known(&head, segment.payload, room);
+                answer.row = known(&head, segment.payload, pack, room);
             }
-            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload),
+            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload, pack),
             HttpRead::NotHttp | HttpRead::Incomplete => return None,
         }
         Some(answer)
@@ -146,9 +154,9 @@ impl Answer {
     }
 }
 
-/// What of the built-in pack an answer matches, from as much of it as `bytes` holds.
-pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], room: &mut DecodingRoom) -> Option<&'static Row> {
-    let raw = head.extent.body_at().and_then(|at| bytes.get(at..)).unwrap_or_default();
+/// What of `pack` an answer matches, from as much of it as `bytes` holds.
+pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], pack: &Pack, room: &mut DecodingRoom) -> Option<Arc<Row>> {
+    let (first, raw) = bytes.split_at(head.extent.body_at().unwrap_or(bytes.len()).min(bytes.len()));
     let body = decode_body(head, raw, room).bytes;
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
@@ -156,9 +164,10 @@ pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], room: &mut DecodingRo
         location: head.location(),
         page_targets: &targets,
         headers: head.headers.as_slice(),
+        head: first,
         body,
     };
-    Pack::builtin().match_response(&facts).map(|hit| hit.row)
+    pack.match_response(&facts).map(|hit| Arc::clone(hit.row))
 }
 
 /// Whether `bytes` are an HTML page without a status line, as some boxes send it.
@@ -173,17 +182,16 @@ pub(super) fn is_page(bytes: &[u8]) -> bool {
         })
 }
 
-/// What of the built-in pack a page without a status line matches.
-fn known_page(body: &[u8]) -> Option<&'static Row> {
+/// What of `pack` a page without a status line matches.
+fn known_page(body: &[u8], pack: &Pack) -> Option<Arc<Row>> {
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
-    Pack::builtin()
-        .match_response(&ResponseFacts {
-            page_targets: &targets,
-            body,
-            ..ResponseFacts::default()
-        })
-        .map(|hit| hit.row)
+    pack.match_response(&ResponseFacts {
+        page_targets: &targets,
+        body,
+        ..ResponseFacts::default()
+    })
+    .map(|hit| Arc::clone(hit.row))
 }
 
 /// Whether a redirect leads to another registrable domain, or from a name to a bare address.

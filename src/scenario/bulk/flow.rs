@@ -104,6 +104,7 @@ impl Flow {
         };
         // Most visits are short; a few are most of the traffic.
         let left = match (role, chance.below(16)) {
+            (Role::Tls | Role::Http, _) if full > 8 => 60 + chance.below(400) as u16,
             (Role::Chat, _) => u16::MAX,
             (Role::Quic, _) => 4 + chance.below(30) as u16,
             (_, 0) => 40 + chance.below(160) as u16,
