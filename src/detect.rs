@@ -23,4 +23,5 @@ mod stall;
 mod stream_stories;
 pub mod syn_ack_injection;
 pub mod tls_alert_injection;
+pub mod tls_interception;
 pub mod volume_freeze;

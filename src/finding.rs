@@ -9,5 +9,6 @@ pub mod evidence;
 #[allow(clippy::module_inception, reason = "the noun of this file is the finding")]
 pub mod finding;
 pub mod summary;
+pub mod tls_shown;
 pub mod verdict;
 pub mod weight;

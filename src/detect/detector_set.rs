@@ -10,6 +10,7 @@ use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
+use super::tls_interception::TlsInterception;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -94,4 +95,5 @@ detectors! {
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
+    tls_interception: TlsInterception,
 }

@@ -3,6 +3,7 @@
 mod deaths;
 mod freezes;
 mod hosts;
+mod issuers;
 mod reach;
 mod residue;
 
@@ -11,6 +12,7 @@ use std::collections::HashSet;
 use self::deaths::Deaths;
 use self::freezes::Freezes;
 use self::hosts::{compare_with_host, compare_with_other_names};
+use self::issuers::Issuers;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
@@ -18,6 +20,7 @@ use super::worker::Report;
 use crate::finding::evidence::Evidence;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::finding::verdict::Judgement;
 use crate::packet::frame::FrameNumber;
 
@@ -29,6 +32,7 @@ const MOST_FINDINGS: usize = 1 << 20;
 pub struct Ledger {
     findings: Vec<Finding>,
     traces: Vec<FlowTrace>,
+    shown: Vec<TlsShown>,
     coverage: Coverage,
 }
 
@@ -38,6 +42,7 @@ impl Ledger {
         self.coverage.add(&report.coverage);
         self.findings.extend(report.findings);
         self.traces.extend(report.traces);
+        self.shown.extend(report.shown);
     }
 
     /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
@@ -46,6 +51,7 @@ impl Ledger {
         let Self {
             mut findings,
             mut traces,
+            mut shown,
             mut coverage,
         } = self;
         findings.sort_by(|one, two| {
@@ -60,12 +66,15 @@ impl Ledger {
         let deaths = Deaths::of(&findings, &traces);
         let freezes = Freezes::of(&findings);
         let reach = Reach::of(&traces);
+        shown.sort_by_key(|shown| shown.flow);
+        let issuers = Issuers::of(&shown);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
             freezes.compare(finding, &traces);
             reach.compare(finding);
+            issuers.compare(finding);
         }
         residue::tell(&mut findings, &traces);
 

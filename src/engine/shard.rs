@@ -12,6 +12,7 @@ use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Finding, Party, Protocol};
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::flow::flow::Flow;
 use crate::flow::flow_key::{End, FlowKey};
 use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
@@ -315,6 +316,11 @@ impl Shard {
     /// Takes out what the flows concluded since the last call came to.
     pub fn take_traces(&mut self) -> Vec<FlowTrace> {
         std::mem::take(&mut self.traces)
+    }
+
+    /// Takes out what TLS handshakes concluded since the last call showed.
+    pub fn take_shown(&mut self) -> Vec<TlsShown> {
+        self.docket.take_shown()
     }
 
     /// What was looked at.

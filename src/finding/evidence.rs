@@ -6,6 +6,7 @@
 mod drops;
 mod row;
 mod stream;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::packet::packet::readable;
 pub use drops::DropsObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
+pub use tls::{IssuerChange, TlsObservation};
 
 /// The frames one observation rests on; at most 8 are named.
 pub type FrameList = ArrayVec<FrameNumber, 8>;
@@ -30,6 +32,8 @@ pub enum Observation {
     Drops(DropsObservation),
     /// Data, an end or an opening of a TCP stream that its sender never sent.
     Stream(StreamObservation),
+    /// Of who answered a TLS handshake.
+    Tls(TlsObservation),
 
     // Sequence space: contradictions no honest endpoint produces.
     /// The sender of a reset went on sending.
@@ -343,6 +347,7 @@ impl Observation {
         match self {
             Self::Drops(observation) => observation.row(),
             Self::Stream(observation) => observation.row(),
+            Self::Tls(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
                 "sender_went_on",
@@ -637,6 +642,7 @@ impl fmt::Display for Observation {
         match self {
             Self::Drops(observation) => observation.fmt(f),
             Self::Stream(observation) => observation.fmt(f),
+            Self::Tls(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
             }
