@@ -10,6 +10,7 @@ pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;
 pub mod fin_injection;
+pub mod icmp_prohibited;
 pub mod ip_blackhole;
 pub mod packs;
 pub mod payload_injection;

@@ -4,6 +4,7 @@ use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
+use super::icmp_prohibited::IcmpProhibited;
 use super::ip_blackhole::IpBlackhole;
 use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
@@ -96,4 +97,5 @@ detectors! {
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
     tls_interception: TlsInterception,
+    icmp_prohibited: IcmpProhibited,
 }

@@ -4,6 +4,7 @@ mod deaths;
 mod freezes;
 mod hosts;
 mod issuers;
+mod prohibited;
 mod reach;
 mod residue;
 
@@ -13,6 +14,7 @@ use self::deaths::Deaths;
 use self::freezes::Freezes;
 use self::hosts::{compare_with_host, compare_with_other_names};
 use self::issuers::Issuers;
+use self::prohibited::Prohibited;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
@@ -68,6 +70,7 @@ impl Ledger {
         let reach = Reach::of(&traces);
         shown.sort_by_key(|shown| shown.flow);
         let issuers = Issuers::of(&shown);
+        let prohibited = Prohibited::of(&findings, &traces);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
@@ -75,6 +78,7 @@ impl Ledger {
             freezes.compare(finding, &traces);
             reach.compare(finding);
             issuers.compare(finding);
+            prohibited.compare(finding, baselines);
         }
         residue::tell(&mut findings, &traces);
 

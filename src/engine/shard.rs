@@ -21,7 +21,7 @@ use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
 use crate::packet::dissect::dissect;
 use crate::packet::frame::Frame;
-use crate::packet::packet::{Datagram, Packet, Segment, Transport};
+use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
 use crate::time::Timestamp;
 
 /// How many shards there are, whatever the number of threads: threads own ranges of them, so that even what is given
@@ -105,7 +105,10 @@ impl Shard {
         match packet.transport {
             Transport::Tcp(segment) => self.segment(&packet, &segment),
             Transport::Udp(datagram) => self.datagram(&packet, &datagram),
-            Transport::IcmpError(_) => self.coverage.icmp_errors += 1,
+            Transport::IcmpError(error) => {
+                self.coverage.icmp_errors += 1;
+                self.icmp_error(&packet, &error);
+            }
             Transport::Other(_) => self.coverage.other_protocols += 1,
         }
     }
@@ -206,6 +209,31 @@ impl Shard {
         flow.learn_datagram(end, packet, datagram);
         self.table.touch(id, at, Patience::Datagrams);
         self.heed(id, attention, at);
+    }
+
+    /// Shows an error to the detectors beside the flow it quotes. The flow itself learns nothing, and does not live longer.
+    fn icmp_error(&mut self, packet: &Packet<'_>, error: &IcmpError) {
+        const TCP: u8 = 6;
+        const UDP: u8 = 17;
+        let protocol = match error.quoted_protocol {
+            TCP => Protocol::Tcp,
+            UDP => Protocol::Udp,
+            _ => return,
+        };
+        let (key, end) = FlowKey::new(protocol, error.quoted_from, error.quoted_to);
+        let Some(id) = self.table.find(&key) else { return };
+        let held = self.table.get_mut(id);
+        let Some(flow) = &held.flow else { return };
+        let sighting = Sighting {
+            packet,
+            carried: Carried::IcmpError(error),
+            sender: flow.party(end),
+            flow,
+            heads: &self.heads,
+            conflict: None,
+        };
+        let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
+        self.heed(id, attention, packet.frame.at);
     }
 
     fn begin_flow(&mut self, key: FlowKey, end: End, packet: &Packet<'_>, segment: Option<&Segment<'_>>) -> SlotId {

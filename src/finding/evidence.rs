@@ -4,6 +4,7 @@
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
 mod drops;
+mod icmp;
 mod row;
 mod stream;
 mod tls;
@@ -18,6 +19,7 @@ use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use drops::DropsObservation;
+pub use icmp::IcmpObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
 pub use tls::{IssuerChange, TlsObservation};
@@ -32,6 +34,8 @@ pub enum Observation {
     Drops(DropsObservation),
     /// Data, an end or an opening of a TCP stream that its sender never sent.
     Stream(StreamObservation),
+    /// Of ICMP errors that forbid a flow.
+    Icmp(IcmpObservation),
     /// Of who answered a TLS handshake.
     Tls(TlsObservation),
 
@@ -347,6 +351,7 @@ impl Observation {
         match self {
             Self::Drops(observation) => observation.row(),
             Self::Stream(observation) => observation.row(),
+            Self::Icmp(observation) => observation.row(),
             Self::Tls(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
@@ -642,6 +647,7 @@ impl fmt::Display for Observation {
         match self {
             Self::Drops(observation) => observation.fmt(f),
             Self::Stream(observation) => observation.fmt(f),
+            Self::Icmp(observation) => observation.fmt(f),
             Self::Tls(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
