@@ -43,12 +43,12 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::FinInjection => Some(include_str!("../detect/fin_injection.rs")),
         Kind::SynAckInjection => Some(include_str!("../detect/syn_ack_injection.rs")),
         Kind::TlsAlertInjection => Some(include_str!("../detect/tls_alert_injection.rs")),
+        Kind::TlsInterception => Some(include_str!("../detect/tls_interception.rs")),
+        Kind::IcmpProhibited => Some(include_str!("../detect/icmp_prohibited.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::TlsInterception
-        | Kind::QuicDrop
+        Kind::QuicDrop
         | Kind::DnsBlockAnswer
-        | Kind::IcmpProhibited
         | Kind::Throttling
         | Kind::VolumeFreeze
         | Kind::CaptivePortal

@@ -4,6 +4,7 @@ use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
+use super::icmp_prohibited::IcmpProhibited;
 use super::ip_blackhole::IpBlackhole;
 use super::packs::facts::Facts;
 use super::payload_injection::PayloadInjection;
@@ -11,6 +12,7 @@ use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
+use super::tls_interception::TlsInterception;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -108,4 +110,6 @@ detectors! {
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
+    tls_interception: TlsInterception,
+    icmp_prohibited: IcmpProhibited,
 }

@@ -85,6 +85,7 @@ impl Detector for DnsInjection {
         }
         match sighting.carried {
             Carried::Datagram(datagram) => see_datagram(sighting, datagram, self.facts.pack(), exchanges, habits),
+            Carried::IcmpError(_) => Attention::Idle,
             Carried::Segment(segment) if segment.payload.is_empty() || segment.flags.rst() => Attention::Idle,
             Carried::Segment(segment) => see_segment(sighting, segment, self.facts.pack(), exchanges, habits),
         }

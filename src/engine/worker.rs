@@ -11,6 +11,7 @@ use super::trace::FlowTrace;
 use crate::capture::source::Record;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::packet::frame::Frame;
 
 /// A frame on its way to a shard.
@@ -38,6 +39,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What the flows came to.
     pub traces: Vec<FlowTrace>,
+    /// What the TLS handshakes showed.
+    pub shown: Vec<TlsShown>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -98,6 +101,7 @@ impl Worker {
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());
             report.traces.append(&mut shard.take_traces());
+            report.shown.append(&mut shard.take_shown());
             report.coverage.add(&shard.coverage());
         }
         report
