@@ -1,5 +1,7 @@
 //! The one list of detectors: a new one adds its line to `detectors!`.
 
+use std::net::IpAddr;
+
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
@@ -10,6 +12,7 @@ use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
+use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -82,6 +85,11 @@ impl AllHabits {
         coverage.dns_answered += answered;
         coverage.dns_unanswered += unanswered;
     }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.dns_injection.named()
+    }
 }
 
 detectors! {
@@ -94,4 +102,5 @@ detectors! {
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
+    volume_freeze: VolumeFreeze,
 }

@@ -5,8 +5,10 @@ mod freezes;
 mod hosts;
 mod reach;
 mod residue;
+mod shutdown;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
@@ -29,6 +31,7 @@ const MOST_FINDINGS: usize = 1 << 20;
 pub struct Ledger {
     findings: Vec<Finding>,
     traces: Vec<FlowTrace>,
+    named: BTreeSet<IpAddr>,
     coverage: Coverage,
 }
 
@@ -38,6 +41,7 @@ impl Ledger {
         self.coverage.add(&report.coverage);
         self.findings.extend(report.findings);
         self.traces.extend(report.traces);
+        self.named.extend(report.named);
     }
 
     /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
@@ -46,6 +50,7 @@ impl Ledger {
         let Self {
             mut findings,
             mut traces,
+            named,
             mut coverage,
         } = self;
         findings.sort_by(|one, two| {
@@ -58,7 +63,7 @@ impl Ledger {
         }
         traces.sort_by_key(|trace| trace.first_frame);
         let deaths = Deaths::of(&findings, &traces);
-        let freezes = Freezes::of(&findings);
+        let freezes = Freezes::of(&findings, &traces);
         let reach = Reach::of(&traces);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
@@ -67,6 +72,7 @@ impl Ledger {
             freezes.compare(finding, &traces);
             reach.compare(finding);
         }
+        shutdown::tell(&mut findings, &traces, &named);
         residue::tell(&mut findings, &traces);
 
         for finding in &mut findings {

@@ -283,6 +283,8 @@ impl Shard {
                 let outcome = outcome(flow);
                 if self.traces.len() < MOST_TRACES {
                     self.traces.push(FlowTrace::of(flow, &outcome));
+                } else {
+                    self.coverage.not_compared += 1;
                 }
                 let admitted = [outcome.server, outcome.client].iter().all(|host| {
                     self.hosts.contains(host) || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(*host))
@@ -315,6 +317,11 @@ impl Shard {
     /// Takes out what the flows concluded since the last call came to.
     pub fn take_traces(&mut self) -> Vec<FlowTrace> {
         std::mem::take(&mut self.traces)
+    }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.habits.named()
     }
 
     /// What was looked at.

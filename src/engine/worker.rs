@@ -1,5 +1,7 @@
 //! A worker owns some shards and judges the frames of their host pairs.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,6 +39,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What the flows came to.
     pub traces: Vec<FlowTrace>,
+    /// The addresses that names were answered with.
+    pub named: BTreeSet<IpAddr>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -96,6 +100,7 @@ impl Worker {
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());
             report.traces.append(&mut shard.take_traces());
+            report.named.extend(shard.named());
             report.coverage.add(&shard.coverage());
         }
         report
