@@ -46,13 +46,10 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::TlsInterception => Some(include_str!("../detect/tls_interception.rs")),
         Kind::IcmpProhibited => Some(include_str!("../detect/icmp_prohibited.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::VolumeFreeze => Some(include_str!("../detect/volume_freeze.rs")),
+        Kind::Shutdown => Some(include_str!("../engine/ledger/shutdown.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::QuicDrop
-        | Kind::DnsBlockAnswer
-        | Kind::Throttling
-        | Kind::VolumeFreeze
-        | Kind::CaptivePortal
-        | Kind::Shutdown => None,
+        Kind::QuicDrop | Kind::DnsBlockAnswer | Kind::Throttling | Kind::CaptivePortal => None,
     }
 }
 

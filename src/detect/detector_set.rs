@@ -1,5 +1,7 @@
 //! The one list of detectors: a new one adds its line to `detectors!`.
 
+use std::net::IpAddr;
+
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
@@ -13,6 +15,7 @@ use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
 use super::tls_interception::TlsInterception;
+use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -98,6 +101,11 @@ impl AllHabits {
         coverage.dns_answered += answered;
         coverage.dns_unanswered += unanswered;
     }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.dns_injection.named()
+    }
 }
 
 detectors! {
@@ -112,4 +120,5 @@ detectors! {
     tls_alert_injection: TlsAlertInjection,
     tls_interception: TlsInterception,
     icmp_prohibited: IcmpProhibited,
+    volume_freeze: VolumeFreeze,
 }

@@ -268,6 +268,7 @@ fn learn(
     let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
     let suspicious = oddness.any() || differs;
 
+    habits.learn_named(&answer.addresses);
     let resolver = habits.entry(packet.to.ip, packet.from.ip);
     if let Some(address) = answer.addresses.first() {
         resolver.learn_address(question.name_hash, *address);

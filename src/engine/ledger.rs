@@ -8,8 +8,10 @@ mod issuers;
 mod prohibited;
 mod reach;
 mod residue;
+mod shutdown;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
@@ -36,6 +38,7 @@ pub struct Ledger {
     findings: Vec<Finding>,
     traces: Vec<FlowTrace>,
     shown: Vec<TlsShown>,
+    named: BTreeSet<IpAddr>,
     coverage: Coverage,
 }
 
@@ -46,6 +49,7 @@ impl Ledger {
         self.findings.extend(report.findings);
         self.traces.extend(report.traces);
         self.shown.extend(report.shown);
+        self.named.extend(report.named);
     }
 
     /// Closes the ledger: all cases, whether they reach a verdict or not, in capture order, and what was looked at.
@@ -55,6 +59,7 @@ impl Ledger {
             mut findings,
             mut traces,
             mut shown,
+            named,
             mut coverage,
         } = self;
         findings.sort_by(|one, two| {
@@ -67,7 +72,7 @@ impl Ledger {
         }
         traces.sort_by_key(|trace| trace.first_frame);
         let deaths = Deaths::of(&findings, &traces);
-        let freezes = Freezes::of(&findings);
+        let freezes = Freezes::of(&findings, &traces);
         let reach = Reach::of(&traces);
         shown.sort_by_key(|shown| shown.flow);
         let issuers = Issuers::of(&shown);
@@ -81,6 +86,7 @@ impl Ledger {
             issuers.compare(finding);
             prohibited.compare(finding, baselines);
         }
+        shutdown::tell(&mut findings, &traces, &named);
         residue::tell(&mut findings, &traces);
 
         for finding in &mut findings {

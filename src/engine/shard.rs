@@ -319,6 +319,8 @@ impl Shard {
                 let outcome = outcome(flow);
                 if self.traces.len() < MOST_TRACES {
                     self.traces.push(FlowTrace::of(flow, &outcome));
+                } else {
+                    self.coverage.not_compared += 1;
                 }
                 let admitted = [outcome.server, outcome.client].iter().all(|host| {
                     self.hosts.contains(host) || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(*host))
@@ -356,6 +358,11 @@ impl Shard {
     /// Takes out what TLS handshakes concluded since the last call showed.
     pub fn take_shown(&mut self) -> Vec<TlsShown> {
         self.docket.take_shown()
+    }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.habits.named()
     }
 
     /// What was looked at.

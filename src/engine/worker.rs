@@ -1,5 +1,7 @@
 //! A worker owns some shards and judges the frames of their host pairs.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,6 +43,8 @@ pub struct Report {
     pub traces: Vec<FlowTrace>,
     /// What the TLS handshakes showed.
     pub shown: Vec<TlsShown>,
+    /// The addresses that names were answered with.
+    pub named: BTreeSet<IpAddr>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -102,6 +106,7 @@ impl Worker {
             report.findings.append(&mut shard.take_findings());
             report.traces.append(&mut shard.take_traces());
             report.shown.append(&mut shard.take_shown());
+            report.named.extend(shard.named());
             report.coverage.add(&shard.coverage());
         }
         report
