@@ -6,6 +6,7 @@
 //! file or a clock. Facts about known boxes and pages lie in [`packs`], apart from the code.
 
 pub mod block_page;
+pub mod captive_portal;
 pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;

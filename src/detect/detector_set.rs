@@ -1,6 +1,7 @@
 //! The one list of detectors: a new one adds its line to `detectors!`.
 
 use super::block_page::BlockPage;
+use super::captive_portal::CaptivePortal;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
@@ -86,4 +87,5 @@ detectors! {
     block_page: BlockPage,
     payload_injection: PayloadInjection,
     silent_drop: SilentDrop,
+    captive_portal: CaptivePortal,
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::baselines::{Baselines, DomainId};
 use super::worker::Report;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Party, Stage};
 use crate::finding::summary::Coverage;
-use crate::finding::verdict::Judgement;
+use crate::finding::verdict::{Judgement, Verdict};
 use crate::packet::frame::FrameNumber;
+use crate::time::Timestamp;
 
 /// The most findings held until the end of the capture.
 const MOST_FINDINGS: usize = 1 << 20;
@@ -51,6 +53,7 @@ impl Ledger {
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
+        leave_out_what_a_portal_does(&mut findings);
         let judged = findings
             .into_iter()
             .map(|finding| {
@@ -118,6 +121,39 @@ fn leave_out_the_same_told_twice(findings: &mut Vec<Finding>) {
         .collect();
     findings.retain(|finding| {
         finding.kind != Kind::PayloadInjection || !finding.forged.iter().any(|frame| told.contains(frame))
+    });
+}
+
+/// How long before and after a portal shows itself the same client's strange answers are taken for the portal's [E].
+const PORTAL_REACHES: Duration = Duration::from_secs(120);
+
+/// What a captive portal makes of a client's names and pages is no censorship. A contradiction (two answers that differ)
+/// stays: a portal answers alone.
+fn leave_out_what_a_portal_does(findings: &mut Vec<Finding>) {
+    let mut portals: BTreeMap<IpAddr, Vec<Timestamp>> = BTreeMap::new();
+    for finding in findings.iter() {
+        if finding.kind == Kind::CaptivePortal && finding.verdict() >= Some(Verdict::Likely) {
+            portals
+                .entry(finding.conversation.client.ip)
+                .or_default()
+                .push(finding.at);
+        }
+    }
+    findings.retain(|finding| {
+        let answers = matches!(
+            finding.kind,
+            Kind::BlockPage | Kind::DnsInjection | Kind::DnsBlockAnswer
+        );
+        let contradicted = finding
+            .evidence
+            .iter()
+            .any(|item| matches!(item.observation, Observation::DifferingAnswers));
+        let near = |shown: &Timestamp| shown.since(finding.at).max(finding.at.since(*shown)) <= PORTAL_REACHES;
+        !answers
+            || contradicted
+            || !portals
+                .get(&finding.conversation.client.ip)
+                .is_some_and(|shown| shown.iter().any(near))
     });
 }
 

@@ -3,6 +3,8 @@
 //! The table is [`Observation::row`]: one line an observation. A figure marked `[E]` is an engineering judgement that
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
+mod block_answer;
+mod captive_portal;
 mod row;
 
 use std::fmt;
@@ -14,6 +16,8 @@ use super::finding::Device;
 use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
+pub use block_answer::BlockAnswerObservation;
+pub use captive_portal::CaptivePortalObservation;
 use row::{Row, proof, row};
 
 /// The frames one observation rests on; at most 8 are named.
@@ -308,6 +312,12 @@ pub enum Observation {
         /// For how many names in a row.
         names: u16,
     },
+
+    // By topic.
+    /// About an answer by which a resolver itself blocks a name.
+    BlockAnswer(BlockAnswerObservation),
+    /// About a network that answers everything itself until one logs in.
+    CaptivePortal(CaptivePortalObservation),
 }
 
 /// An honest way for one DNS question to get two answers (wire-facts 4.3).
@@ -584,6 +594,9 @@ impl Observation {
             },
             Self::OtherNamesDieToo { .. } => row("other_names_die_too", CrossFlow, 0.03, 0.60, JUDGED),
             Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
+
+            Self::BlockAnswer(observation) => observation.row(),
+            Self::CaptivePortal(observation) => observation.row(),
         }
     }
 
@@ -862,6 +875,8 @@ impl fmt::Display for Observation {
                 f,
                 "the server gave this address for {names} names in a row, as a captive portal does"
             ),
+            Self::BlockAnswer(observation) => observation.fmt(f),
+            Self::CaptivePortal(observation) => observation.fmt(f),
         }
     }
 }
