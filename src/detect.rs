@@ -13,6 +13,7 @@ pub mod dns_injection;
 pub mod packs;
 pub mod payload_injection;
 pub mod provenance;
+pub mod quic_drop;
 pub mod rst_injection;
 pub mod signature;
 pub mod silent_drop;

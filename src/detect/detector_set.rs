@@ -5,6 +5,7 @@ use super::captive_portal::CaptivePortal;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::payload_injection::PayloadInjection;
+use super::quic_drop::QuicDrop;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use crate::finding::docket::Docket;
@@ -88,4 +89,5 @@ detectors! {
     payload_injection: PayloadInjection,
     silent_drop: SilentDrop,
     captive_portal: CaptivePortal,
+    quic_drop: QuicDrop,
 }

@@ -45,6 +45,7 @@ impl Ledger {
             coverage.findings_dropped += (findings.len() - MOST_FINDINGS) as u64;
             findings.truncate(MOST_FINDINGS);
         }
+        count_quic_failures(&mut findings);
         let deaths = Deaths::of(&findings);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
@@ -103,6 +104,40 @@ impl Deaths {
             finding
                 .evidence
                 .push(Evidence::at(Observation::DiesAtTheName { flows }, &[]));
+        }
+    }
+}
+
+/// Where a QUIC server that serves other names fails for one, all flows that failed for it are counted together.
+fn count_quic_failures(findings: &mut [Finding]) {
+    let place = |finding: &Finding| {
+        (finding.kind == Kind::QuicDrop)
+            .then(|| Some((finding.conversation.server.ip, domain(finding)?)))
+            .flatten()
+    };
+    let others = |finding: &Finding| {
+        finding.evidence.iter().find_map(|item| match item.observation {
+            Observation::OnlyThisName { others_served, .. } => Some(others_served),
+            _ => None,
+        })
+    };
+    let mut counted: BTreeMap<(IpAddr, DomainId), (u32, u32)> = BTreeMap::new();
+    for finding in findings.iter() {
+        let Some(place) = place(finding) else { continue };
+        let (failed, most) = counted.entry(place).or_default();
+        *failed += 1;
+        *most = others(finding).unwrap_or(0).max(*most);
+    }
+    for finding in findings {
+        let Some((failed, others_served)) = place(finding).and_then(|place| counted.get(&place).copied()) else {
+            continue;
+        };
+        finding
+            .evidence
+            .retain(|item| !matches!(item.observation, Observation::OnlyThisName { .. }));
+        if others_served > 0 {
+            let observation = Observation::OnlyThisName { failed, others_served };
+            finding.evidence.push(Evidence::at(observation, &[]));
         }
     }
 }

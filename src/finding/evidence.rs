@@ -5,6 +5,7 @@
 
 mod block_answer;
 mod captive_portal;
+mod quic_drop;
 mod row;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use block_answer::BlockAnswerObservation;
 pub use captive_portal::CaptivePortalObservation;
+pub use quic_drop::QuicDropObservation;
 use row::{Row, proof, row};
 
 /// The frames one observation rests on; at most 8 are named.
@@ -318,6 +320,8 @@ pub enum Observation {
     BlockAnswer(BlockAnswerObservation),
     /// About a network that answers everything itself until one logs in.
     CaptivePortal(CaptivePortalObservation),
+    /// About a QUIC handshake that came to nothing.
+    QuicDrop(QuicDropObservation),
 }
 
 /// An honest way for one DNS question to get two answers (wire-facts 4.3).
@@ -597,6 +601,7 @@ impl Observation {
 
             Self::BlockAnswer(observation) => observation.row(),
             Self::CaptivePortal(observation) => observation.row(),
+            Self::QuicDrop(observation) => observation.row(),
         }
     }
 
@@ -877,6 +882,7 @@ impl fmt::Display for Observation {
             ),
             Self::BlockAnswer(observation) => observation.fmt(f),
             Self::CaptivePortal(observation) => observation.fmt(f),
+            Self::QuicDrop(observation) => observation.fmt(f),
         }
     }
 }
