@@ -44,15 +44,11 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::SynAckInjection => Some(include_str!("../detect/syn_ack_injection.rs")),
         Kind::TlsAlertInjection => Some(include_str!("../detect/tls_alert_injection.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::DnsBlockAnswer => Some(include_str!("../detect/dns_injection/block_answer.rs")),
+        Kind::CaptivePortal => Some(include_str!("../detect/captive_portal.rs")),
+        Kind::QuicDrop => Some(include_str!("../detect/quic_drop.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::TlsInterception
-        | Kind::QuicDrop
-        | Kind::DnsBlockAnswer
-        | Kind::IcmpProhibited
-        | Kind::Throttling
-        | Kind::VolumeFreeze
-        | Kind::CaptivePortal
-        | Kind::Shutdown => None,
+        Kind::TlsInterception | Kind::IcmpProhibited | Kind::Throttling | Kind::VolumeFreeze | Kind::Shutdown => None,
     }
 }
 

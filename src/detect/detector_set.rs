@@ -1,11 +1,13 @@
 //! The one list of detectors: a new one adds its line to `detectors!`.
 
 use super::block_page::BlockPage;
+use super::captive_portal::CaptivePortal;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
 use super::ip_blackhole::IpBlackhole;
 use super::payload_injection::PayloadInjection;
+use super::quic_drop::QuicDrop;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
@@ -94,4 +96,6 @@ detectors! {
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
+    captive_portal: CaptivePortal,
+    quic_drop: QuicDrop,
 }

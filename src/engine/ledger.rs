@@ -2,7 +2,10 @@
 
 mod deaths;
 mod freezes;
+mod handshakes;
 mod hosts;
+mod lies;
+mod portals;
 mod reach;
 mod residue;
 
@@ -10,7 +13,10 @@ use std::collections::HashSet;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
+use self::handshakes::count_quic_failures;
 use self::hosts::{compare_with_host, compare_with_other_names};
+use self::lies::compare_lies_with_pages;
+use self::portals::leave_out_what_a_portal_does;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
@@ -57,6 +63,8 @@ impl Ledger {
             findings.truncate(MOST_FINDINGS);
         }
         traces.sort_by_key(|trace| trace.first_frame);
+        count_quic_failures(&mut findings);
+        compare_lies_with_pages(&mut findings);
         let deaths = Deaths::of(&findings, &traces);
         let freezes = Freezes::of(&findings);
         let reach = Reach::of(&traces);
@@ -73,6 +81,7 @@ impl Ledger {
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
+        leave_out_what_a_portal_does(&mut findings);
         let judged = findings
             .into_iter()
             .map(|finding| {
