@@ -7,7 +7,7 @@ use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
 use super::ip_blackhole::IpBlackhole;
 use super::payload_injection::PayloadInjection;
-use super::quic_drop::QuicDrop;
+use super::quic_drop::{Handshake, QuicDrop};
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
@@ -78,6 +78,11 @@ macro_rules! detectors {
 }
 
 impl AllHabits {
+    /// Takes out the QUIC handshakes of which it is known what became of them.
+    pub fn take_handshakes(&mut self) -> Vec<Handshake> {
+        self.quic_drop.take_handshakes()
+    }
+
     /// Adds what only the detectors count to `coverage`.
     pub fn count(&self, coverage: &mut Coverage) {
         let (answered, unanswered) = self.dns_injection.counts();

@@ -7,7 +7,8 @@
 //! # How it tells
 //! The client begins again and again and nothing comes; or the server's first packets arrive and then nothing. One such
 //! flow proves little: many servers and many networks do not let QUIC through. That the same server, in the same capture,
-//! serves the same client other names over QUIC while this one fails is what decides.
+//! serves the same client other names over QUIC while this one fails is what decides; or that the name fails at several
+//! servers of which this is true.
 //!
 //! # What it mistakes
 //! Servers without QUIC and networks without UDP give the same picture as a block of the address; the verdict then stays below
@@ -32,7 +33,6 @@ use crate::flow::flow_table::Recycle;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::Datagram;
-use crate::payload::dns_name::hash_dotted;
 use crate::payload::quic_initial::{
     ClientKeys, HelloPieces, LongKind, LongPacket, MOST_OPENED, QuicVersion, hello_frames,
 };
@@ -45,11 +45,8 @@ const PORT: u16 = 443;
 /// Handshakes of one shard that are watched at one time.
 const MOST_CASES: usize = 32;
 
-/// Pairs of client and server of which it is remembered which names were served.
-const MOST_PAIRS: usize = 256;
-
-/// Names remembered of each.
-const MOST_NAMES: usize = 6;
+/// Handshakes of one shard that are remembered for comparison; later ones are not compared.
+const MOST_HANDSHAKES: usize = 4096;
 
 /// Initials of one flow that are opened: a hello takes two, and its repetitions add nothing.
 const MOST_OPENINGS: u8 = 4;
@@ -101,6 +98,7 @@ struct Case {
     pieces: HelloPieces,
     openings: u8,
     name: NameText,
+    first_frame: FrameNumber,
     /// The packet that completed the name, or the first one.
     trigger: FrameNumber,
     begun: Timestamp,
@@ -113,20 +111,41 @@ struct Case {
     own_keys: u8,
 }
 
-/// What names a server served a client over QUIC.
-#[derive(Debug)]
-struct Book {
-    client: std::net::IpAddr,
-    server: std::net::IpAddr,
-    served: ArrayVec<(u64, u32), MOST_NAMES>,
+/// What became of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The client tried again and again, and nothing came.
+    Unanswered,
+    /// The server began to answer, and then nothing came.
+    Stopped,
+    /// It came through.
+    Served,
+}
+
+/// One handshake of which it is known what became of it.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// Who began it.
+    pub client: Endpoint,
+    /// The other end.
+    pub server: Endpoint,
+    /// Its first frame.
+    pub first_frame: FrameNumber,
+    /// When it began.
+    pub began: Timestamp,
+    /// When the client last tried, or the server served.
+    pub ended: Timestamp,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The server name; empty if it could not be read.
+    pub name: NameText,
 }
 
 /// What one shard remembers.
 #[derive(Debug, Default)]
 pub struct Habits {
     cases: Vec<Case>,
-    books: Vec<Book>,
-    next_book: usize,
+    handshakes: Vec<Handshake>,
     number: u64,
 }
 
@@ -137,46 +156,16 @@ impl Habits {
             .filter(|case| (case.client, case.server) == (client, server))
     }
 
-    fn serve(&mut self, client: std::net::IpAddr, server: std::net::IpAddr, domain: u64) {
-        let known = self
-            .books
-            .iter()
-            .position(|book| (book.client, book.server) == (client, server));
-        let at = known.unwrap_or_else(|| {
-            let book = Book {
-                client,
-                server,
-                served: ArrayVec::new(),
-            };
-            if self.books.len() < MOST_PAIRS {
-                self.books.push(book);
-                self.books.len() - 1
-            } else {
-                self.next_book = (self.next_book + 1) % MOST_PAIRS;
-                self.books[self.next_book] = book;
-                self.next_book
-            }
-        });
-        let served = &mut self.books[at].served;
-        match served.iter_mut().find(|(known, _)| *known == domain) {
-            Some((_, times)) => *times = times.saturating_add(1),
-            None => _ = served.try_push((domain, 1)),
+    fn remember(&mut self, handshake: Handshake) {
+        if self.handshakes.len() < MOST_HANDSHAKES {
+            self.handshakes.push(handshake);
         }
     }
 
-    /// In how many flows `server` served `client` other domains, if it never served it this one.
-    fn others_served(&self, client: std::net::IpAddr, server: std::net::IpAddr, domain: u64) -> Option<u32> {
-        let book = self
-            .books
-            .iter()
-            .find(|book| (book.client, book.server) == (client, server))?;
-        let this = book.served.iter().any(|(known, _)| *known == domain);
-        (!this).then(|| book.served.iter().map(|(_, times)| times).sum())
+    /// Takes out the handshakes of which it is known what became of them.
+    pub fn take_handshakes(&mut self) -> Vec<Handshake> {
+        std::mem::take(&mut self.handshakes)
     }
-}
-
-fn domain(name: &str) -> u64 {
-    hash_dotted(psl::domain_str(name).unwrap_or(name))
 }
 
 impl Detector for QuicDrop {
@@ -185,7 +174,11 @@ impl Detector for QuicDrop {
     type Habits = Habits;
 
     fn habits(&self) -> Habits {
-        Habits::default()
+        Habits {
+            // Pages that are never written to cost nothing.
+            handshakes: Vec::with_capacity(MOST_HANDSHAKES),
+            ..Habits::default()
+        }
     }
 
     fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, habits: &mut Habits) -> Attention {
@@ -215,11 +208,9 @@ impl Detector for QuicDrop {
                     Party::Server => {
                         case.answered(datagram.payload);
                         if case.own_keys >= SERVED {
-                            let name = std::mem::take(&mut case.name);
                             *memory = Memory::Done;
-                            if !name.is_empty() {
-                                habits.serve(client.ip, server.ip, domain(&name));
-                            }
+                            let handshake = case.handshake(Outcome::Served, packet.frame.at);
+                            habits.remember(handshake);
                         }
                     }
                 }
@@ -242,12 +233,18 @@ impl Detector for QuicDrop {
         if case.tries < TRIES || case.last_try.since(case.first_try) < WAITED {
             return;
         }
-        let name = std::mem::take(&mut case.name);
+        let name = case.name;
         let tries = case.tries;
         let (trigger, begun) = (case.trigger, case.begun);
         let unanswered = case.server_packets == 0;
+        let outcome = if unanswered {
+            Outcome::Unanswered
+        } else {
+            Outcome::Stopped
+        };
+        let handshake = case.handshake(outcome, case.last_try);
         let dropped: Vec<FrameNumber> = case.in_vain.to_vec();
-        let mut evidence = vec![Evidence::at(
+        let evidence = vec![Evidence::at(
             Observation::QuicDrop(if unanswered {
                 QuicDropObservation::InitialsUnanswered { tries }
             } else {
@@ -255,13 +252,7 @@ impl Detector for QuicDrop {
             }),
             &dropped,
         )];
-        if !name.is_empty()
-            && let Some(others_served) = habits.others_served(client.ip, server.ip, domain(&name))
-            && others_served >= 2
-        {
-            let failed = 1;
-            evidence.push(Evidence::at(Observation::OnlyThisName { failed, others_served }, &[]));
-        }
+        habits.remember(handshake);
         docket.file(Finding {
             kind: Kind::QuicDrop,
             conversation,
@@ -309,6 +300,7 @@ fn begin(sighting: &Sighting<'_>, datagram: &Datagram<'_>, habits: &mut Habits) 
         pieces: HelloPieces::default(),
         openings: 0,
         name: NameText::new(),
+        first_frame: packet.frame.number,
         trigger: packet.frame.number,
         begun: packet.frame.at,
         in_vain: ArrayVec::new(),
@@ -348,6 +340,19 @@ impl Case {
         _ = self.in_vain.try_push(frame);
         if self.name.is_empty() && self.openings < MOST_OPENINGS {
             self.read(frame, payload);
+        }
+    }
+
+    /// What is kept of it once it is known what became of it.
+    const fn handshake(&self, outcome: Outcome, ended: Timestamp) -> Handshake {
+        Handshake {
+            client: self.client,
+            server: self.server,
+            first_frame: self.first_frame,
+            began: self.begun,
+            ended,
+            outcome,
+            name: self.name,
         }
     }
 
@@ -405,6 +410,7 @@ mod tests {
     use super::*;
     use crate::engine::baselines::Baselines;
     use crate::engine::shard::Shard;
+    use crate::engine::trace::Fate;
     use crate::finding::verdict::Verdict;
     use crate::packet::frame::{Frame, LinkType};
     use crate::payload::quic_initial::tests::sealed;
@@ -522,11 +528,11 @@ mod tests {
         let trigger = found[0].trigger.as_ref().unwrap();
         assert_eq!(trigger.name.as_deref(), Some("blocked.example.com"));
         assert_eq!(found[0].dropped.len(), 4);
-        assert!(
-            found[0]
-                .evidence
-                .iter()
-                .any(|item| matches!(item.observation, Observation::OnlyThisName { others_served: 2, .. }))
+        let outcomes: Vec<_> = tap.shard.take_traces().iter().map(|trace| trace.fate).collect();
+        assert_eq!(
+            outcomes,
+            [Fate::Served, Fate::Served, Fate::Unanswered],
+            "for the ledger to compare"
         );
     }
 

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
-use self::handshakes::count_quic_failures;
+use self::handshakes::Handshakes;
 use self::hosts::{compare_with_host, compare_with_other_names};
 use self::lies::compare_lies_with_pages;
 use self::portals::leave_out_what_a_portal_does;
@@ -22,7 +22,7 @@ use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
 use super::worker::Report;
 use crate::finding::evidence::Evidence;
-use crate::finding::finding::{Finding, Kind};
+use crate::finding::finding::{Finding, Kind, Protocol};
 use crate::finding::summary::Coverage;
 use crate::finding::verdict::Judgement;
 use crate::packet::frame::FrameNumber;
@@ -63,16 +63,19 @@ impl Ledger {
             findings.truncate(MOST_FINDINGS);
         }
         traces.sort_by_key(|trace| trace.first_frame);
-        count_quic_failures(&mut findings);
         compare_lies_with_pages(&mut findings);
-        let deaths = Deaths::of(&findings, &traces);
+        let (tcp, handshakes): (Vec<FlowTrace>, Vec<FlowTrace>) =
+            traces.iter().partition(|trace| trace.protocol == Protocol::Tcp);
+        let deaths = Deaths::of(&findings, &tcp);
+        let handshakes = Handshakes::of(&handshakes, &tcp);
         let freezes = Freezes::of(&findings);
-        let reach = Reach::of(&traces);
+        let reach = Reach::of(&tcp);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
+            handshakes.compare(finding);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
-            freezes.compare(finding, &traces);
+            freezes.compare(finding, &tcp);
             reach.compare(finding);
         }
         residue::tell(&mut findings, &traces);

@@ -225,8 +225,10 @@ fn portal(question: &Question, answer: &Answer, circumstances: &Circumstances<'_
         return None;
     }
     let address = answer.addresses.first()?;
-    let names = circumstances.resolver?.names_sharing_from_the_start(*address);
-    (names >= PORTAL).then_some(names)
+    let resolver = circumstances.resolver?;
+    let names = resolver.names_sharing_from_the_start(*address);
+    // A company's own names may all lead to one machine; those of others do not.
+    (names >= PORTAL && resolver.is_shared_sink(*address)).then_some(names)
 }
 
 fn leads_into_a_private_network(answer: &Answer) -> bool {
