@@ -6,6 +6,7 @@
 //! file or a clock. Facts about known boxes and pages lie in [`packs`], apart from the code.
 
 pub mod block_page;
+pub mod captive_portal;
 pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;
@@ -15,6 +16,7 @@ pub mod ip_blackhole;
 pub mod packs;
 pub mod payload_injection;
 pub mod provenance;
+pub mod quic_drop;
 pub mod rst_injection;
 pub mod signature;
 pub mod silent_drop;

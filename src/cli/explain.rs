@@ -49,7 +49,10 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::VolumeFreeze => Some(include_str!("../detect/volume_freeze.rs")),
         Kind::Shutdown => Some(include_str!("../engine/ledger/shutdown.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::QuicDrop | Kind::DnsBlockAnswer | Kind::Throttling | Kind::CaptivePortal => None,
+        Kind::DnsBlockAnswer => Some(include_str!("../detect/dns_injection/block_answer.rs")),
+        Kind::CaptivePortal => Some(include_str!("../detect/captive_portal.rs")),
+        Kind::QuicDrop => Some(include_str!("../detect/quic_drop.rs")),
+        Kind::Throttling => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::block_page::BlockPage;
+use super::captive_portal::CaptivePortal;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
@@ -10,6 +11,7 @@ use super::icmp_prohibited::IcmpProhibited;
 use super::ip_blackhole::IpBlackhole;
 use super::packs::facts::Facts;
 use super::payload_injection::PayloadInjection;
+use super::quic_drop::{Handshake, QuicDrop};
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
@@ -95,6 +97,11 @@ impl DetectorSet {
 }
 
 impl AllHabits {
+    /// Takes out the QUIC handshakes of which it is known what became of them.
+    pub fn take_handshakes(&mut self) -> Vec<Handshake> {
+        self.quic_drop.take_handshakes()
+    }
+
     /// Adds what only the detectors count to `coverage`.
     pub fn count(&self, coverage: &mut Coverage) {
         let (answered, unanswered) = self.dns_injection.counts();
@@ -121,4 +128,6 @@ detectors! {
     tls_interception: TlsInterception,
     icmp_prohibited: IcmpProhibited,
     volume_freeze: VolumeFreeze,
+    captive_portal: CaptivePortal,
+    quic_drop: QuicDrop,
 }

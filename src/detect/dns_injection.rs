@@ -17,8 +17,8 @@
 //! # What it mistakes
 //! Where nothing but their content tells two answers apart, the earlier is called forged, and the verdict stays at
 //! `likely`: that one was forged is sure enough, which one is a guess. A resolver that itself lies, for a filter it runs
-//! or was told to run, gives one answer with its own marks: that is no injection and is not accused here. So are answers
-//! of private addresses by themselves: houses, advertisement blockers and captive portals give them. A question asked
+//! or was told to run, gives one answer with its own marks: that is no injection, and is told as `dns_block_answer`. Private
+//! addresses by themselves accuse nobody: houses, advertisement blockers and captive portals give them. A question asked
 //! twice may get two answers; so may one put to a forwarder in a private network, one whose first answer was a failure,
 //! and one whose answers lie in one network: then only foreign packet marks convict. An in-path box that swallows the
 //! question and answers with the server's own TTL, at its own pace, with a plausible address, is not seen.
@@ -38,6 +38,7 @@ use crate::flow::flow::Flow;
 use crate::packet::packet::{Datagram, Segment};
 use crate::payload::dns_message::{DnsMessage, Framed, framed};
 
+mod block_answer;
 mod case;
 mod devices;
 mod exchange;
@@ -144,10 +145,14 @@ fn settle(
             continue;
         }
         let ripe = over || conclusion.at.since(question.last) >= RIPE;
-        let Some(finding) = investigate(question, exchanges, &circumstances) else {
+        let injected = investigate(question, exchanges, &circumstances);
+        let own = block_answer::investigate(question, exchanges, &circumstances);
+        let Some(finding) = block_answer::choose(injected, own) else {
             continue;
         };
-        if ripe || finding.verdict() >= Some(Verdict::Likely) {
+        let sure = finding.verdict() >= Some(Verdict::Likely);
+        // What is told of the resolver itself may wait: its later answers show what its own look like.
+        if sure || over || (ripe && finding.kind == Kind::DnsInjection) {
             docket.file(finding);
             exchanges.questions[at].filed = true;
         }
@@ -266,12 +271,18 @@ fn learn(
     };
     let first = others().next().is_none();
     let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
-    let suspicious = oddness.any() || differs;
-
     habits.learn_named(&answer.addresses);
     let resolver = habits.entry(packet.to.ip, packet.from.ip);
+    let speaks =
+        block_answer::may_block(question, answer) || block_answer::is_of_made_up_names(answer, Some(&*resolver));
+    let suspicious = oddness.any() || differs || speaks;
     if let Some(address) = answer.addresses.first() {
         resolver.learn_address(question.name_hash, *address);
+    }
+    if answer.is_bogon() || block_answer::is_impossible(question, answer) {
+        for address in &answer.addresses {
+            resolver.learn_sink(*address, block_answer::domain_hash(&question.name));
+        }
     }
     if let Some(asked) = &question.asked {
         resolver.learn_id(asked, answer);

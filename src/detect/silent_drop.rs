@@ -247,7 +247,7 @@ const RESOLVERS: [&str; 8] = [
 const DNS_OVER_TLS: u16 = 853;
 
 /// What a reader should know of a flow whose purpose the packets hide.
-fn notes(conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
+pub(super) fn notes(conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
     let flow = conclusion.flow;
     let hello = ClientHello::read(flow.head(Party::Client, conclusion.heads));
     let hides = matches!(&hello, HelloRead::Hello(hello) if hello.encrypted_name != EncryptedName::No);

@@ -2,9 +2,12 @@
 
 mod deaths;
 mod freezes;
+mod handshakes;
 mod hosts;
 mod injectors;
 mod issuers;
+mod lies;
+mod portals;
 mod prohibited;
 mod reach;
 mod residue;
@@ -15,15 +18,18 @@ use std::net::IpAddr;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
+use self::handshakes::Handshakes;
 use self::hosts::{compare_with_host, compare_with_other_names};
 use self::issuers::Issuers;
+use self::lies::compare_lies_with_pages;
+use self::portals::leave_out_what_a_portal_does;
 use self::prohibited::Prohibited;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
 use super::worker::Report;
 use crate::finding::evidence::Evidence;
-use crate::finding::finding::{Finding, Kind};
+use crate::finding::finding::{Finding, Kind, Protocol};
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::finding::verdict::Judgement;
@@ -71,28 +77,34 @@ impl Ledger {
             findings.truncate(MOST_FINDINGS);
         }
         traces.sort_by_key(|trace| trace.first_frame);
-        let deaths = Deaths::of(&findings, &traces);
-        let freezes = Freezes::of(&findings, &traces);
-        let reach = Reach::of(&traces);
+        compare_lies_with_pages(&mut findings);
+        let (tcp, handshakes): (Vec<FlowTrace>, Vec<FlowTrace>) =
+            traces.iter().partition(|trace| trace.protocol == Protocol::Tcp);
+        let deaths = Deaths::of(&findings, &tcp);
+        let handshakes = Handshakes::of(&handshakes, &tcp);
+        let freezes = Freezes::of(&findings, &tcp);
+        let reach = Reach::of(&tcp);
         shown.sort_by_key(|shown| shown.flow);
         let issuers = Issuers::of(&shown);
-        let prohibited = Prohibited::of(&findings, &traces);
+        let prohibited = Prohibited::of(&findings, &tcp);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
+            handshakes.compare(finding);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
-            freezes.compare(finding, &traces);
+            freezes.compare(finding, &tcp);
             reach.compare(finding);
             issuers.compare(finding);
             prohibited.compare(finding, baselines);
         }
-        shutdown::tell(&mut findings, &traces, &named);
+        shutdown::tell(&mut findings, &tcp, &named);
         residue::tell(&mut findings, &traces);
 
         for finding in &mut findings {
             heaviest_first(&mut finding.evidence);
         }
         leave_out_the_same_told_twice(&mut findings);
+        leave_out_what_a_portal_does(&mut findings);
         injectors::identify(&mut findings);
         let judged = findings
             .into_iter()

@@ -352,7 +352,10 @@ impl Shard {
 
     /// Takes out what the flows concluded since the last call came to.
     pub fn take_traces(&mut self) -> Vec<FlowTrace> {
-        std::mem::take(&mut self.traces)
+        let mut traces = std::mem::take(&mut self.traces);
+        let handshakes = self.habits.take_handshakes();
+        traces.extend(handshakes.iter().map(FlowTrace::of_handshake));
+        traces
     }
 
     /// Takes out what TLS handshakes concluded since the last call showed.

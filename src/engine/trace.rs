@@ -1,10 +1,11 @@
-//! What one TCP flow came to, kept small, so that the ledger can compare flows in time: which address was silent when,
+//! What one TCP flow or QUIC handshake came to, kept small, so that the ledger can compare flows in time: which address was silent when,
 //! and what worked meanwhile.
 
 use std::time::Duration;
 
 use super::baselines::{CameTo, DomainId, FlowOutcome};
-use crate::finding::finding::Party;
+use crate::detect::quic_drop::{Handshake, Outcome};
+use crate::finding::finding::{Party, Protocol};
 use crate::flow::flow::Flow;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
@@ -25,9 +26,11 @@ pub enum Fate {
     Served,
 }
 
-/// What one TCP flow came to.
+/// What one TCP flow or QUIC handshake came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowTrace {
+    /// Its transport.
+    pub protocol: Protocol,
     /// Who opened it.
     pub client: Endpoint,
     /// The other end.
@@ -68,6 +71,7 @@ impl FlowTrace {
             CameTo::Nothing | CameTo::Failed => Fate::Reached,
         };
         Self {
+            protocol: Protocol::Tcp,
             client: conversation.client,
             server: conversation.server,
             first_frame: flow.first_frame,
@@ -82,6 +86,28 @@ impl FlowTrace {
             carried: server.bytes,
             silence: silence(flow),
             domain: outcome.domain,
+        }
+    }
+
+    /// The trace of a QUIC handshake.
+    #[must_use]
+    pub fn of_handshake(handshake: &Handshake) -> Self {
+        Self {
+            protocol: Protocol::Udp,
+            client: handshake.client,
+            server: handshake.server,
+            first_frame: handshake.first_frame,
+            began: handshake.began,
+            ended: handshake.ended,
+            fate: match handshake.outcome {
+                Outcome::Unanswered => Fate::Unanswered,
+                Outcome::Stopped => Fate::Died,
+                Outcome::Served => Fate::Served,
+            },
+            heard: handshake.began,
+            carried: 0,
+            silence: Duration::ZERO,
+            domain: (!handshake.name.is_empty()).then(|| DomainId::of(&handshake.name)),
         }
     }
 

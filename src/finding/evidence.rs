@@ -3,8 +3,11 @@
 //! The table is `Observation::row`: one line an observation. A figure marked `[E]` is an engineering judgement that
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
+mod block_answer;
+mod captive_portal;
 mod drops;
 mod icmp;
+mod quic_drop;
 mod row;
 mod stream;
 mod tls;
@@ -18,8 +21,11 @@ use super::finding::Device;
 use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
+pub use block_answer::BlockAnswerObservation;
+pub use captive_portal::CaptivePortalObservation;
 pub use drops::DropsObservation;
 pub use icmp::IcmpObservation;
+pub use quic_drop::QuicDropObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
 pub use tls::{IssuerChange, TlsObservation};
@@ -328,6 +334,14 @@ pub enum Observation {
         /// For how many names in a row.
         names: u16,
     },
+
+    // By topic.
+    /// About an answer by which a resolver itself blocks a name.
+    BlockAnswer(BlockAnswerObservation),
+    /// About a network that answers everything itself until one logs in.
+    CaptivePortal(CaptivePortalObservation),
+    /// About a QUIC handshake that came to nothing.
+    QuicDrop(QuicDropObservation),
 }
 
 /// An honest way for one DNS question to get two answers (wire-facts 4.3).
@@ -608,6 +622,10 @@ impl Observation {
             },
             Self::OtherNamesDieToo { .. } => row("other_names_die_too", CrossFlow, 0.03, 0.60, JUDGED),
             Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
+
+            Self::BlockAnswer(observation) => observation.row(),
+            Self::CaptivePortal(observation) => observation.row(),
+            Self::QuicDrop(observation) => observation.row(),
         }
     }
 
@@ -890,6 +908,9 @@ impl fmt::Display for Observation {
                 f,
                 "the server gave this address for {names} names in a row, as a captive portal does"
             ),
+            Self::BlockAnswer(observation) => observation.fmt(f),
+            Self::CaptivePortal(observation) => observation.fmt(f),
+            Self::QuicDrop(observation) => observation.fmt(f),
         }
     }
 }

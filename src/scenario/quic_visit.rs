@@ -119,7 +119,9 @@ impl QuicVisit {
         for (_, datagram) in kernel.take_udp(attempt.port) {
             attempt.gives_up_at = now + self.plan.patience.0;
             if attempt.asked {
-                attempt.answers += 1;
+                // The rest of the server's handshake answers no request yet.
+                let own_keys = datagram.first().is_some_and(|first| first & 0x80 == 0);
+                attempt.answers += u32::from(own_keys);
                 let acknowledgement = quic::noise_data(&attempt.client_id, 34, &mut kernel.chance);
                 kernel.send_udp(attempt.port, to, acknowledgement);
             } else if let Some((_, server_id)) = quic::ids(&datagram) {

@@ -59,6 +59,8 @@ pub(super) struct Answer {
     pub(super) bare: bool,
     /// What of a pack its first packet matches.
     pub(super) row: Option<Arc<Row>>,
+    /// Where it leads, if that is odd by itself.
+    pub(super) leads: Leads,
     /// How long its first packet is, in bytes of payload.
     pub(super) first_len: usize,
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
@@ -88,6 +90,7 @@ impl Answer {
             leads_elsewhere: false,
             bare: false,
             row: None,
+            leads: Leads::Nowhere,
             first_len: segment.payload.len(),
             contradictions: ArrayVec::new(),
         };
@@ -101,6 +104,9 @@ impl Answer {
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
                 answer.row = known(&head, segment.payload, pack, room);
+                if let Some(asked) = asked.filter(|asked| !asked.name.is_empty() && head.status < 400) {
+                    answer.leads = leads(&head, segment.payload, &asked.name, room);
+                }
             }
             HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload, pack),
             HttpRead::NotHttp | HttpRead::Incomplete => return None,
@@ -125,7 +131,10 @@ impl Answer {
 
     /// Whether it should be weighed soon.
     pub(super) fn deserves_a_look(&self) -> bool {
-        self.looks_like_a_notice() || self.row.is_some() || !self.contradictions.is_empty()
+        self.looks_like_a_notice()
+            || self.row.is_some()
+            || self.leads != Leads::Nowhere
+            || !self.contradictions.is_empty()
     }
 
     /// Notes a later packet of the same server if it contradicts this answer.
@@ -168,6 +177,61 @@ pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], pack: &Pack, room: &m
         body,
     };
     pack.match_response(&facts).map(|hit| Arc::clone(hit.row))
+}
+
+/// A place an answer leads to that is odd by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// None.
+    Nowhere,
+    /// A search page of another site, about the very name asked for.
+    ToSearchGuide,
+    /// The asker's own machine.
+    BackToAsker,
+}
+
+/// A page larger than this does more than lead elsewhere [E].
+const SMALL_PAGE: usize = 2048;
+
+/// Where an answer leads by its head, or by a page too small for anything else.
+fn leads(head: &ResponseHead<'_>, bytes: &[u8], asked: &str, room: &mut DecodingRoom) -> Leads {
+    if let Some(location) = head.location() {
+        return leads_to(location, asked);
+    }
+    let raw = head.extent.body_at().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    if head.status != 200 || raw.is_empty() || raw.len() > SMALL_PAGE {
+        return Leads::Nowhere;
+    }
+    let page = HtmlFacts::read(decode_body(head, raw, room).bytes);
+    page.meta_refresh
+        .map_or(Leads::Nowhere, |target| leads_to(target, asked))
+}
+
+fn leads_to(target: &[u8], asked: &str) -> Leads {
+    let Some(authority) = authority_of_url(target) else {
+        return Leads::Nowhere;
+    };
+    let Some(host) = host_of_authority(authority) else {
+        return Leads::Nowhere;
+    };
+    // Programs on the asker's machine that wait for a browser's call give a port.
+    if authority == host.as_bytes() && ["localhost", "127.0.0.1", "0.0.0.0"].contains(&host) {
+        return Leads::BackToAsker;
+    }
+    let Some(query) = memchr::memchr(b'?', target) else {
+        return Leads::Nowhere;
+    };
+    let (place, query) = target.split_at(query);
+    let holds = |text: &[u8], word: &str| {
+        text.windows(word.len())
+            .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let searches = holds(place, "search") || holds(place, "guide");
+    if searches && holds(query, asked) && domain(&name_text(host)) != domain(asked) {
+        Leads::ToSearchGuide
+    } else {
+        Leads::Nowhere
+    }
 }
 
 /// Whether `bytes` are an HTML page without a status line, as some boxes send it.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, Contradiction, known};
+use super::answer::{Answer, Contradiction, Leads, known};
 use crate::detect::detector::Conclusion;
 use crate::detect::packs::pack::Pack;
 use crate::detect::packs::row::{Row, Scope};
 use crate::detect::provenance::{odd_marks, oddness};
-use crate::finding::evidence::{Evidence, Observation};
+use crate::finding::evidence::{BlockAnswerObservation, Evidence, Observation};
 use crate::finding::finding::{Device, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::side::Note;
@@ -34,7 +34,8 @@ pub(super) fn weigh(
     let device = device(answer, row);
     let rivals: Vec<&Note> = answer.contradictions.iter().map(Contradiction::other).collect();
     let silent = answer.closes_bare() && repeated_in_vain(answer, conclusion) >= IN_VAIN;
-    if rivals.is_empty() && oddness(&marks) < SUSPECT && device.is_none() && row.is_none() && !silent {
+    let leads = answer.leads != Leads::Nowhere;
+    if rivals.is_empty() && oddness(&marks) < SUSPECT && device.is_none() && row.is_none() && !silent && !leads {
         return None;
     }
     // Of two rivals the odder one is forged, and the first where they are equally odd.
@@ -48,7 +49,7 @@ pub(super) fn weigh(
             (theirs, other.at < answer.note.at)
         })
         .any(|(theirs, first)| theirs > oddness(&marks) || (theirs >= oddness(&marks) && first && device.is_none()));
-    if rival_is_odder || !(answer.looks_like_a_notice() || row.is_some()) {
+    if rival_is_odder || !(answer.looks_like_a_notice() || row.is_some() || leads) {
         return None;
     }
 
@@ -104,7 +105,7 @@ pub(super) fn weigh(
         forged,
         genuine,
         dropped: Vec::new(),
-        prior: if contradicted || silent {
+        prior: if contradicted || silent || leads {
             Prior::Abnormal
         } else {
             Prior::Ordinary
@@ -222,6 +223,11 @@ fn content(answer: &Answer, row: Option<&Row>, evidence: &mut Vec<Evidence>) {
     }
     if answer.status == Some(451) {
         add(Observation::LegalNotice);
+    }
+    match answer.leads {
+        Leads::Nowhere => {}
+        Leads::ToSearchGuide => add(Observation::BlockAnswer(BlockAnswerObservation::SearchGuide)),
+        Leads::BackToAsker => add(Observation::BlockAnswer(BlockAnswerObservation::LeadsBackToAsker)),
     }
     if let Some(row) = row {
         add(match row.scope {

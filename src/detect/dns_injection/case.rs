@@ -355,15 +355,15 @@ fn single(
 }
 
 /// The evidence as it is gathered.
-struct Dossier<'a> {
+pub(super) struct Dossier<'a> {
     question: &'a Question,
-    evidence: Vec<Evidence>,
-    forged: Vec<&'a Answer>,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) forged: Vec<&'a Answer>,
     genuine: Vec<&'a Answer>,
 }
 
 impl<'a> Dossier<'a> {
-    const fn new(question: &'a Question) -> Self {
+    pub(super) const fn new(question: &'a Question) -> Self {
         Self {
             question,
             evidence: Vec::new(),
@@ -373,7 +373,7 @@ impl<'a> Dossier<'a> {
     }
 
     /// Adds an observation; of one made more than once the first is kept, with the frames of all.
-    fn add(&mut self, observation: Observation, frames: &[FrameNumber]) {
+    pub(super) fn add(&mut self, observation: Observation, frames: &[FrameNumber]) {
         let same = |evidence: &&mut Evidence| evidence.observation.key() == observation.key();
         if let Some(known) = self.evidence.iter_mut().find(same) {
             for frame in frames {
@@ -405,7 +405,7 @@ impl<'a> Dossier<'a> {
         }
     }
 
-    fn close(self, circumstances: &Circumstances<'_>, prior: Prior) -> Finding {
+    pub(super) fn close(self, circumstances: &Circumstances<'_>, prior: Prior) -> Finding {
         let frames = |answers: &[&Answer]| {
             let mut frames: Vec<FrameNumber> = answers.iter().flat_map(|answer| answer.frames()).collect();
             frames.sort_unstable();

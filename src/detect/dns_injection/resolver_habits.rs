@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
 
@@ -42,6 +43,11 @@ pub(super) struct Resolver {
     recent_ttls: [Option<u8>; 4],
     /// The address given for every name of late, for how many names, and the last of them.
     portal: Option<(IpAddr, u16, u64)>,
+    /// It has given more than one address in all.
+    several: bool,
+    /// Addresses that lead nowhere, or into a private network, each with the first domain it was given for and whether
+    /// others followed.
+    sinks: ArrayVec<(IpAddr, u64, bool), 4>,
 }
 
 impl Resolver {
@@ -74,6 +80,12 @@ impl Resolver {
     /// Whether `ttl` is what this server's answers usually arrive with.
     pub(super) fn is_usual_ttl(&self, ttl: u8) -> bool {
         self.answers >= HABIT && self.profile.usual_ttl().is_some_and(|usual| usual.abs_diff(ttl) <= 1)
+    }
+
+    /// Whether it has answered before, and never with a TTL like this.
+    pub(super) fn is_foreign_ttl(&self, ttl: u8) -> bool {
+        let like = [ttl.saturating_sub(1), ttl, ttl.saturating_add(1)];
+        self.profile.packets() > 0 && like.iter().all(|ttl| self.profile.count_of(*ttl) == 0)
     }
 
     /// Whether it never claims authority.
@@ -111,6 +123,25 @@ impl Resolver {
             .map_or(0, |(shared, names, _)| if shared == address { names } else { 0 })
     }
 
+    /// The same, as long as no other address was ever given: what a captive portal does from the start.
+    pub(super) fn names_sharing_from_the_start(&self, address: IpAddr) -> u16 {
+        if self.several { 0 } else { self.names_sharing(address) }
+    }
+
+    /// Learns that a name of `domain` was given `address`, which no public server can have. Once there are too many,
+    /// further addresses are not learnt.
+    pub(super) fn learn_sink(&mut self, address: IpAddr, domain: u64) {
+        match self.sinks.iter_mut().find(|(sink, _, _)| *sink == address) {
+            Some((_, first, shared)) => *shared |= *first != domain,
+            None => _ = self.sinks.try_push((address, domain, false)),
+        }
+    }
+
+    /// Whether names of unrelated domains were given `address`, which no public server can have.
+    pub(super) fn is_shared_sink(&self, address: IpAddr) -> bool {
+        self.sinks.iter().any(|(sink, _, shared)| *sink == address && *shared)
+    }
+
     /// Learns whether an answer, whoever gave it, takes its IP id from the question.
     pub(super) fn learn_id(&mut self, asked: &AskedBy, answer: &Answer) {
         self.ids_seen = self.ids_seen.saturating_add(1);
@@ -128,7 +159,10 @@ impl Resolver {
                     *last = name;
                 }
             }
-            portal => *portal = Some((address, 1, name)),
+            portal => {
+                self.several |= portal.is_some();
+                *portal = Some((address, 1, name));
+            }
         }
     }
 

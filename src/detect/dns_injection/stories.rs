@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
+/// A resolver of which nothing is known.
+const OPERATORS: Ipv4Addr = Ipv4Addr::new(45, 140, 7, 53);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const GENUINE: [u8; 4] = [151, 101, 1, 140];
 const FORGED: [u8; 4] = [31, 13, 94, 37];
@@ -232,6 +234,28 @@ impl Tap {
         findings.retain(|finding| finding.kind == Kind::DnsInjection && finding.verdict().is_some());
         findings.sort_by_key(|finding| finding.decided_by);
         findings
+    }
+
+    /// What is told of the resolver itself, or of the network.
+    fn told(&mut self) -> Vec<Finding> {
+        self.shard.end_capture();
+        let mut findings = self.shard.take_findings();
+        findings.retain(|finding| finding.verdict().is_some());
+        assert!(
+            findings.iter().all(|finding| finding.kind != Kind::DnsInjection),
+            "{findings:#?}"
+        );
+        findings.sort_by_key(|finding| finding.decided_by);
+        findings
+    }
+
+    /// Asks for a name and is answered `address`, from the resolver's usual place.
+    fn resolve(&mut self, name: &'static str, address: [u8; 4]) {
+        let question = query(77, name);
+        self.ask(&question);
+        let ip_id = self.port.wrapping_mul(12_345);
+        self.after(30).reply(&question.answer().a(address), via(57, ip_id));
+        self.after(400);
     }
 
     /// Nothing at `likely` or above.
@@ -834,4 +858,140 @@ fn a_genuine_no_with_its_zone_is_not_taken_for_the_forgery() {
         (frames(&finding.forged), frames(&finding.genuine)),
         (vec![forged], vec![genuine])
     );
+}
+
+#[test]
+fn a_resolver_that_says_it_blocks_is_told_as_acknowledged() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    let question = query(7, "blocked.example.com").edns();
+    tap.ask(&question);
+    let mut answer = question.answer().flags(0x8183);
+    answer.opt = Some(vec![0, 15, 0, 2, 0, 16]);
+    tap.after(30).reply(&answer, via(57, 0));
+    let told = tap.told();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(
+        (told[0].kind, told[0].verdict()),
+        (Kind::DnsBlockAnswer, Some(Verdict::Confirmed))
+    );
+    assert!(saw(&told[0], "resolver_says_so"));
+    assert_eq!(told[0].claimed_sender, None, "nobody's name was used");
+}
+
+#[test]
+fn locked_safe_search_is_the_resolvers_own_answer() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    tap.resolve("www.google.com", [216, 239, 38, 120]);
+    tap.resolve("forcesafesearch.google.com", [216, 239, 38, 120]);
+    let told = tap.told();
+    assert_eq!(
+        told.len(),
+        1,
+        "the name of safe search itself may have its address: {told:#?}"
+    );
+    assert_eq!(
+        (told[0].kind, told[0].verdict()),
+        (Kind::DnsBlockAnswer, Some(Verdict::Confirmed))
+    );
+}
+
+#[test]
+fn a_household_that_locks_safe_search_is_not_accused() {
+    let mut tap = Tap::on(ROUTER);
+    tap.resolve("www.google.com", [216, 239, 38, 120]);
+    assert_eq!(tap.told(), []);
+}
+
+#[test]
+fn names_that_cannot_exist_and_share_an_address_show_rewriting() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    tap.resolve("qkxwzjvbtr", [198, 51, 200, 11]);
+    tap.resolve("example.com", [93, 184, 215, 14]);
+    tap.resolve("vbnmzxqwpl", [198, 51, 200, 11]);
+    tap.resolve("absent.example.org", [198, 51, 200, 11]);
+    let told = tap.told();
+    let verdicts: Vec<_> = told.iter().map(|finding| (finding.kind, finding.verdict())).collect();
+    assert_eq!(
+        verdicts,
+        [(Kind::DnsBlockAnswer, Some(Verdict::Likely)); 3],
+        "two names nobody can have, and one that somebody might"
+    );
+    assert!(saw(&told[2], "address_of_made_up_names"));
+}
+
+#[test]
+fn one_made_up_name_proves_little_and_random_looking_names_may_share_a_server() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    tap.resolve("qkxwzjvbtr", [198, 51, 200, 11]);
+    for name in ["8f3kq72mz0pw4l.com", "2k9d8s7w6q5x1.net"] {
+        tap.resolve(name, [151, 101, 9, 9]);
+    }
+    let told = tap.told();
+    assert!(
+        told.iter().all(|finding| finding.verdict() == Some(Verdict::Possible)),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn names_that_do_not_exist_and_are_refused_are_ordinary() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    let question = query(77, "qkxwzjvbtr");
+    tap.ask(&question);
+    tap.after(30)
+        .reply(&question.answer().flags(0x8183).with_soa(), via(57, 0));
+    assert_eq!(tap.told(), []);
+}
+
+#[test]
+fn a_sink_for_unrelated_names_is_told_and_a_companys_own_names_are_not() {
+    let mut sink = Tap::used_to(OPERATORS, 6, 57);
+    let mut company = Tap::used_to(OPERATORS, 6, 57);
+    for name in ["news.example.com", "www.example.org", "www.example.net"] {
+        sink.resolve(name, [10, 1, 2, 3]);
+        sink.resolve("fine.example.info", [93, 184, 215, 14]);
+    }
+    for name in ["wiki.example.com", "mail.example.com", "git.example.com"] {
+        company.resolve(name, [10, 1, 2, 3]);
+        company.resolve("fine.example.info", [93, 184, 215, 14]);
+    }
+    let told = sink.told();
+    assert!(
+        !told.is_empty() && told.iter().all(|finding| finding.kind == Kind::DnsBlockAnswer),
+        "{told:#?}"
+    );
+    assert!(
+        told.iter().any(|finding| finding.verdict() >= Some(Verdict::Likely)),
+        "{told:#?}"
+    );
+    assert_eq!(company.told(), []);
+}
+
+#[test]
+fn a_name_that_spells_its_private_address_is_honest() {
+    let mut tap = Tap::used_to(OPERATORS, 6, 57);
+    tap.resolve("192-168-7-9.abc.example.com", [192, 168, 7, 9]);
+    tap.resolve("127.0.0.1.example.org", [127, 0, 0, 1]);
+    assert_eq!(tap.told(), []);
+}
+
+#[test]
+fn a_network_that_answers_all_names_alike_from_the_start_is_a_captive_portal() {
+    let mut tap = Tap::on(OPERATORS);
+    for name in [
+        "a.example.com",
+        "b.example.org",
+        "c.example.net",
+        "d.example.info",
+        "e.example.edu",
+    ] {
+        tap.resolve(name, [10, 0, 0, 1]);
+    }
+    let portals: Vec<_> = tap
+        .told()
+        .into_iter()
+        .filter(|finding| finding.kind == Kind::CaptivePortal)
+        .collect();
+    assert!(!portals.is_empty());
+    assert!(portals.iter().all(|finding| finding.verdict() >= Some(Verdict::Likely)));
 }

@@ -45,7 +45,7 @@ pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Backg
     let mut seen = Observations::new();
     let mut see = |observation| _ = seen.try_push(observation);
     let asked = question.asked.as_ref();
-    let bogon = answer.is_bogon() && is_public_host(question);
+    let bogon = answer.is_bogon() && is_public_host(question) && !carries_its_address(question, answer);
     let row = block_address(question, answer, background.pack);
     // An address that leads nowhere and is in the pack says the same twice: what says more is heard.
     let telling = row.filter(|row| !bogon || row.confidence >= SURE);
@@ -196,6 +196,19 @@ pub(super) fn weight_of(observations: &[Observation]) -> f64 {
                 .min(group.cap())
         })
         .sum()
+}
+
+/// Whether the name spells the private address it was given, as `192-168-1-5.example.direct` does.
+pub(super) fn carries_its_address(question: &Question, answer: &Answer) -> bool {
+    answer.addresses.iter().any(|address| match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            question.name.contains(&format!("{a}-{b}-{c}-{d}"))
+                || question.name.contains(&format!("{a}.{b}.{c}.{d}"))
+                || question.name.contains(&format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
+        }
+        IpAddr::V6(_) => false,
+    })
 }
 
 /// The pack's row for one of the answered addresses, or for the alias.

@@ -7,6 +7,7 @@ use super::case::{BURST, Case, Contradiction, Reset, is_odd};
 use super::devices::{Recognised, TtlHabit, recognise};
 use crate::detect::detector::Conclusion;
 use crate::detect::signature::{ResetShape, reset_signature};
+use crate::detect::silent_drop::notes;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::habits::{Burst, Habits, Varying};
@@ -38,6 +39,7 @@ pub(super) fn weigh(case: &Case, sender: Party, conclusion: &Conclusion<'_>) -> 
     header(case, sender, &mut evidence);
     timing(case, sender, ordinary, &mut evidence);
     aftermath(case, sender, &mut evidence);
+    evidence.extend(notes(conclusion));
     let device = recognise(case);
     evidence.extend(device.map(|device| Evidence::at(device.observation, &[first.note.frame])));
 

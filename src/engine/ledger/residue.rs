@@ -9,8 +9,8 @@
 //! first success.
 //!
 //! # What it mistakes
-//! An outage that happens to begin with a blocked flow: it needs flows that worked before and recover after. Only TCP is
-//! looked at.
+//! An outage that happens to begin with a blocked flow: it needs flows that worked before and recover after. TCP flows
+//! and QUIC handshakes are looked at, each after a trigger of its own sort.
 //!
 //! # References
 //! Bock et al., "Your Censor is My Censor", WOOT 2021 (windows of 60 to 180 s and more; wire-facts 7.1).
@@ -41,9 +41,13 @@ const MOST_COMPARED: usize = 1024;
 
 /// Files a residual block for every trigger that is followed by one, and takes the failed flows' own findings out.
 pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
-    let mut pairs = BTreeMap::<(IpAddr, IpAddr), Vec<&FlowTrace>>::new();
+    let mut pairs = BTreeMap::<(IpAddr, IpAddr, bool), Vec<&FlowTrace>>::new();
     for trace in traces {
-        pairs.entry((trace.client.ip, trace.server.ip)).or_default().push(trace);
+        let tcp = trace.protocol == Protocol::Tcp;
+        pairs
+            .entry((trace.client.ip, trace.server.ip, tcp))
+            .or_default()
+            .push(trace);
     }
     // The latest trigger before a failure explains it: later ones claim their flows first.
     let mut told = Vec::new();
@@ -55,7 +59,11 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
         .collect();
     for trigger in triggers.into_iter().rev() {
         let conversation = &trigger.conversation;
-        let Some(flows) = pairs.get(&(conversation.client.ip, conversation.server.ip)) else {
+        let Some(flows) = pairs.get(&(
+            conversation.client.ip,
+            conversation.server.ip,
+            conversation.protocol == Protocol::Tcp,
+        )) else {
             continue;
         };
         if let Some(residue) = Residue::of(trigger, flows) {
@@ -76,7 +84,7 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
     findings.retain(|finding| {
         let own = matches!(
             finding.kind,
-            Kind::SilentDrop | Kind::IpBlackhole | Kind::RstInjection | Kind::ResidualBlock
+            Kind::SilentDrop | Kind::IpBlackhole | Kind::RstInjection | Kind::QuicDrop | Kind::ResidualBlock
         );
         !(own && claimed.contains(&finding.conversation.first_frame))
     });
@@ -182,7 +190,7 @@ impl<'a> Residue<'a> {
             conversation: Conversation {
                 client: first.client,
                 server: first.server,
-                protocol: Protocol::Tcp,
+                protocol: trigger.conversation.protocol,
                 application: Application::Unknown,
                 vlan: trigger.conversation.vlan,
                 first_frame: first.first_frame,
