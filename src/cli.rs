@@ -4,11 +4,13 @@
 //! arguments and says how the process ends, as an [`Exit`]. Data goes to standard output, everything else to standard
 //! error.
 
+mod calibrate;
 mod control;
 mod diagnostics;
 mod exit;
 mod explain;
 mod feed;
+mod fingerprints;
 mod forge;
 mod input;
 mod output;
@@ -41,6 +43,7 @@ enum Command {
     Read(read::ReadArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
+    Calibrate(calibrate::CalibrateArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -62,6 +65,7 @@ pub(super) fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args, cli.common),
         Command::Schema(_) => schema::run(),
     };
     match exit {

@@ -191,3 +191,106 @@ fn the_same_is_found_whatever_the_number_of_threads() {
     let one = read(&[&path, "--format", "eve", "--threads", "1"]);
     assert_eq!(one, read(&[&path, "--format", "eve", "--threads", "4"]));
 }
+
+/// A capture in which a box beside the path answers with a redirect that no list of ours knows.
+const REDIRECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/redirect-on-path-race/trace.pcap");
+
+const COLUMNS: &str = "name,scope,other_names,location_found,pattern_type,pattern,confidence_no_fp,expected_countries,\
+                       source,exp_url,notes\n";
+
+/// The findings in [`REDIRECT`], known lists besides.
+fn blocks_with(lists: &[&str]) -> (Vec<Value>, String) {
+    let mut arguments = vec![REDIRECT, "--format", "eve"];
+    for list in lists {
+        arguments.extend(["--fingerprints", list]);
+    }
+    let (status, out, err) = read(&arguments);
+    assert_eq!(status, Some(0), "{err}");
+    let records = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    (records.filter(|record| record["event_type"] == "block").collect(), err)
+}
+
+#[test]
+fn a_given_list_is_named_with_its_line_where_it_matches() {
+    let files = Files::new();
+    let ooni = files.put(
+        "lists.csv",
+        format!(
+            "{COLUMNS}t.0,isp,,body,contains,no such page,5,KZ,mine,,\n\
+             t.1,isp,,header.location,prefix,http://warning.example/,8,\"KZ,KG\",mine,https://example.org/m,\n\
+             t.2,isp,,body,regexp,(broken,5,KZ,mine,,\n"
+        )
+        .as_bytes(),
+    );
+    let planet = files.put(
+        "signatures.json",
+        b"{\"fingerprint\":\"a_prod_x\",\"pattern\":\"nothing like it\"}\n",
+    );
+    let (blocks, err) = blocks_with(&[&planet, &ooni]);
+    assert!(!blocks.is_empty());
+    for block in &blocks {
+        let row = &block["block"]["fingerprint"];
+        assert_eq!(
+            (&row["id"], &row["known_from"]),
+            (&"t.1".into(), &"KZ, KG".into()),
+            "{block}"
+        );
+        assert_eq!(
+            (&row["file"], &row["line"]),
+            (&"lists.csv".into(), &3.into()),
+            "{block}"
+        );
+        assert_eq!(
+            (&row["source"], &row["url"]),
+            (&"mine".into(), &"https://example.org/m".into())
+        );
+    }
+    assert!(err.contains("1 row left out: line 4 t.2: the expression"), "{err}");
+    let (_, text, _) = read(&[REDIRECT, "--fingerprints", &ooni]);
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("t.1, known from KZ, KG (mine; line 3 of lists.csv; https://example.org/m)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_given_false_positive_speaks_against_and_a_vague_word_weighs_little() {
+    let files = Files::new();
+    let list = |scope: &str, confidence: u8| {
+        let row = format!("{COLUMNS}t.1,{scope},,header.location,contains,warning.example,{confidence},,mine,,\n");
+        files.put(&format!("{scope}.csv"), row.as_bytes())
+    };
+    let item = |blocks: &[Value], side: &str, what: &str| {
+        let items = blocks[0]["block"][side].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["what"] == what)
+    };
+    let (isp, _) = blocks_with(&[&list("isp", 10)]);
+    let known = item(&isp, "evidence", "known_block_page").unwrap()["llr"]
+        .as_f64()
+        .unwrap();
+    let (vague, _) = blocks_with(&[&list("vbw", 10)]);
+    let weak = item(&vague, "evidence", "known_block_page").unwrap()["llr"]
+        .as_f64()
+        .unwrap();
+    assert!(weak < 2.5 && known > 2.0 * weak, "{weak} {known}");
+    // The false positive goes before the other list's row for the same page.
+    let (innocent, _) = blocks_with(&[&list("isp", 10), &list("fp", 10)]);
+    assert!(item(&innocent, "evidence", "known_block_page").is_none());
+    assert!(item(&innocent, "against", "known_false_positive").is_some());
+}
+
+#[test]
+fn what_is_no_list_of_fingerprints_is_refused_with_its_line_and_what_to_do() {
+    let files = Files::new();
+    let wrong = files.put("wrong.csv", b"when,what\n1,2\n");
+    let (status, out, err) = read(&[REDIRECT, "--fingerprints", &wrong]);
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert!(
+        err.contains("wrong.csv:1: ") && err.contains("give the file as it was published"),
+        "{err}"
+    );
+    let (status, _, err) = read(&[REDIRECT, "--fingerprints", "/nowhere/list.csv"]);
+    assert_eq!(status, Some(2));
+    assert!(err.contains("/nowhere/list.csv"), "{err}");
+}

@@ -46,6 +46,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let settings = Settings {
                 threads: NonZeroUsize::new(threads).expect("a thread"),
                 flows: 1 << 20,
+                ..Settings::default()
             };
             group.bench_function(format!("{name}/{threads}"), |bencher| {
                 bencher.iter(|| run(&mut capture.source(), &settings, &mut Nobody, &mut Nobody));

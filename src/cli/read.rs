@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 
-use blockscope::engine::run::{self, Outcome, Settings};
+use blockscope::engine::run::{self, Cases, FLOWS, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
 use blockscope::report::figures::{counted, grouped};
@@ -20,10 +20,7 @@ use super::control::Watch;
 use super::exit::Exit;
 use super::output::{Color, Output};
 use super::progress::{Bar, Showing};
-use super::{Common, Ending, diagnostics, input};
-
-/// The most flows held at once unless told otherwise.
-const FLOWS: &str = "262144";
+use super::{Common, Ending, diagnostics, fingerprints, input};
 
 const MORE: &str = "\
 Examples:
@@ -68,6 +65,12 @@ pub(super) struct ReadArgs {
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "filter")]
     filter_file: Option<PathBuf>,
 
+    /// Also look for the block pages and forged answers of this list (may be given several times): OONI's
+    /// fingerprints_http.csv and fingerprints_dns.csv, Censored Planet's *_signatures.json, Citizen Lab's annotations,
+    /// or a pack of [[row]] tables
+    #[arg(long, value_name = "FILE")]
+    fingerprints: Vec<PathBuf>,
+
     /// The least verdict to print: possible, likely or confirmed
     #[arg(long, value_name = "VERDICT", default_value = "possible", value_parser = verdicts(), hide_possible_values = true)]
     verdict: Verdict,
@@ -85,7 +88,7 @@ pub(super) struct ReadArgs {
     threads: Option<NonZeroUsize>,
 
     /// The most flows held at once
-    #[arg(long, value_name = "N", default_value = FLOWS)]
+    #[arg(long, value_name = "N", default_value_t = most_flows())]
     flows: NonZeroUsize,
 
     /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
@@ -134,17 +137,24 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .transpose()
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
+    let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
     let mut source = input::open(&args.inputs, filter).map_err(usage)?;
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
     let mut sink = sink(args, common, output);
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
         flows: args.flows.get(),
+        cases: Cases::Judged,
+        facts,
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
     let outcome = run::run(&mut *source, &settings, &mut *sink, &mut watch);
     watch.finish();
     Ok(conclude(&outcome, args.strict, args.fail_on))
+}
+
+fn most_flows() -> NonZeroUsize {
+    NonZeroUsize::new(FLOWS).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn cores() -> NonZeroUsize {

@@ -20,6 +20,8 @@ mod answer;
 mod weigh;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::packs::facts::Facts;
+use super::packs::pack::Pack;
 use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Application, Kind, Party};
@@ -36,8 +38,11 @@ const ANSWERS: usize = 4;
 const WORTH_FILING: f64 = -3.0;
 
 /// Finds forged HTTP answers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BlockPage;
+#[derive(Clone, Debug, Default)]
+pub struct BlockPage {
+    /// What is known of block pages.
+    pub facts: Facts,
+}
 
 /// What is kept of one flow.
 #[derive(Debug, Default)]
@@ -96,7 +101,7 @@ impl Detector for BlockPage {
         };
         if memory.answers.len() < ANSWERS
             && (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))
-            && let Some(mut answer) = Answer::read(note, segment, flow, &mut workshop.room)
+            && let Some(mut answer) = Answer::read(note, segment, flow, self.facts.pack(), &mut workshop.room)
         {
             // The genuine answer may come first, and the forged one lose the race.
             let differs = |earlier: &Answer| {
@@ -120,7 +125,7 @@ impl Detector for BlockPage {
             return;
         }
         if !memory.filed {
-            file_heaviest(conclusion, memory, &mut workshop.room, docket);
+            file_heaviest(conclusion, memory, self.facts.pack(), &mut workshop.room, docket);
         }
         if conclusion.ending != Ending::SuspicionDue {
             workshop.spare.give_back(std::mem::take(&mut memory.answers));
@@ -128,11 +133,17 @@ impl Detector for BlockPage {
     }
 }
 
-fn file_heaviest(conclusion: &Conclusion<'_>, memory: &mut Memory, room: &mut DecodingRoom, docket: &mut Docket) {
+fn file_heaviest(
+    conclusion: &Conclusion<'_>,
+    memory: &mut Memory,
+    pack: &Pack,
+    room: &mut DecodingRoom,
+    docket: &mut Docket,
+) {
     let heaviest = memory
         .answers
         .iter()
-        .filter_map(|answer| weigh::weigh(answer, &memory.answers, conclusion, room))
+        .filter_map(|answer| weigh::weigh(answer, &memory.answers, conclusion, pack, room))
         .max_by(|one, two| one.judgement().log_odds.total_cmp(&two.judgement().log_odds));
     let Some(finding) = heaviest else { return };
     let judgement = finding.judgement();

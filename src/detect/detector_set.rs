@@ -6,6 +6,7 @@ use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
 use super::ip_blackhole::IpBlackhole;
+use super::packs::facts::Facts;
 use super::payload_injection::PayloadInjection;
 use super::quic_drop::{Handshake, QuicDrop};
 use super::rst_injection::RstInjection;
@@ -21,7 +22,7 @@ use crate::flow::flow_table::Recycle;
 macro_rules! detectors {
     ($($name:ident: $detector:ty),+ $(,)?) => {
         /// All detectors, called one after another without indirection.
-        #[derive(Clone, Copy, Debug, Default)]
+        #[derive(Clone, Debug, Default)]
         pub struct DetectorSet {
             $($name: $detector),+
         }
@@ -75,6 +76,19 @@ macro_rules! detectors {
             }
         }
     };
+}
+
+impl DetectorSet {
+    /// The detectors, those that look things up in `facts`.
+    #[must_use]
+    pub fn knowing(facts: &Facts) -> Self {
+        let facts = || facts.clone();
+        Self {
+            dns_injection: DnsInjection { facts: facts() },
+            block_page: BlockPage { facts: facts() },
+            ..Self::default()
+        }
+    }
 }
 
 impl AllHabits {

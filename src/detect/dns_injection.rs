@@ -29,6 +29,8 @@
 //! 6761, 6891, 8914. wire-facts sections 3, 4 and 6.
 
 use crate::detect::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use crate::detect::packs::facts::Facts;
+use crate::detect::packs::pack::Pack;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Party};
 use crate::finding::verdict::Verdict;
@@ -62,8 +64,11 @@ const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
 const MESSAGES: usize = 8;
 
 /// Finds forged DNS answers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DnsInjection;
+#[derive(Clone, Debug, Default)]
+pub struct DnsInjection {
+    /// What is known of forged answers.
+    pub facts: Facts,
+}
 
 impl Detector for DnsInjection {
     const KIND: Kind = Kind::DnsInjection;
@@ -80,9 +85,9 @@ impl Detector for DnsInjection {
             return Attention::Idle;
         }
         match sighting.carried {
-            Carried::Datagram(datagram) => see_datagram(sighting, datagram, exchanges, habits),
+            Carried::Datagram(datagram) => see_datagram(sighting, datagram, self.facts.pack(), exchanges, habits),
             Carried::Segment(segment) if segment.payload.is_empty() || segment.flags.rst() => Attention::Idle,
-            Carried::Segment(segment) => see_segment(sighting, segment, exchanges, habits),
+            Carried::Segment(segment) => see_segment(sighting, segment, self.facts.pack(), exchanges, habits),
         }
     }
 
@@ -102,7 +107,7 @@ impl Detector for DnsInjection {
             .iter()
             .any(|question| question.suspicious && !question.filed)
         {
-            settle(conclusion, exchanges, habits, docket, over);
+            settle(conclusion, exchanges, habits, self.facts.pack(), docket, over);
         }
         if over {
             for question in &exchanges.questions {
@@ -120,12 +125,14 @@ fn settle(
     conclusion: &Conclusion<'_>,
     exchanges: &mut Exchanges,
     habits: &ResolverHabits,
+    pack: &Pack,
     docket: &mut Docket,
     over: bool,
 ) {
     let conversation = conclusion.flow.conversation();
     let circumstances = Circumstances {
         conversation: &conversation,
+        pack,
         resolver: habits.get(conversation.client.ip, conversation.server.ip),
         opening_ttl: opening_ttl(conclusion.flow),
     };
@@ -159,12 +166,13 @@ fn opening_ttl(flow: &Flow) -> Option<u8> {
 fn see_datagram(
     sighting: &Sighting<'_>,
     datagram: &Datagram<'_>,
+    pack: &Pack,
     exchanges: &mut Exchanges,
     habits: &mut ResolverHabits,
 ) -> Attention {
     let snapped = datagram.payload.len() < datagram.payload_len as usize;
     match DnsMessage::read(datagram.payload) {
-        Some(message) => see_message(sighting, &message, snapped, exchanges, habits),
+        Some(message) => see_message(sighting, &message, snapped, pack, exchanges, habits),
         None => Attention::Idle,
     }
 }
@@ -174,6 +182,7 @@ fn see_datagram(
 fn see_segment(
     sighting: &Sighting<'_>,
     segment: &Segment<'_>,
+    pack: &Pack,
     exchanges: &mut Exchanges,
     habits: &mut ResolverHabits,
 ) -> Attention {
@@ -181,7 +190,7 @@ fn see_segment(
     for part in framed(segment.payload).take(MESSAGES) {
         let Framed::Message { bytes, .. } = part else { break };
         let Some(message) = DnsMessage::read(bytes) else { break };
-        if see_message(sighting, &message, false, exchanges, habits) == Attention::Suspicious {
+        if see_message(sighting, &message, false, pack, exchanges, habits) == Attention::Suspicious {
             attention = Attention::Suspicious;
         }
     }
@@ -195,6 +204,7 @@ fn see_message(
     sighting: &Sighting<'_>,
     message: &DnsMessage<'_>,
     snapped: bool,
+    pack: &Pack,
     exchanges: &mut Exchanges,
     habits: &mut ResolverHabits,
 ) -> Attention {
@@ -220,11 +230,17 @@ fn see_message(
     if noted != Noted::New {
         return Attention::Idle;
     }
-    learn(sighting, at, exchanges, habits)
+    learn(sighting, at, pack, exchanges, habits)
 }
 
 /// Weighs the newest answer, learns it if it is the server's own for all we know, and says whether it is suspicious.
-fn learn(sighting: &Sighting<'_>, at: usize, exchanges: &mut Exchanges, habits: &mut ResolverHabits) -> Attention {
+fn learn(
+    sighting: &Sighting<'_>,
+    at: usize,
+    pack: &Pack,
+    exchanges: &mut Exchanges,
+    habits: &mut ResolverHabits,
+) -> Attention {
     let packet = sighting.packet;
     let question = &exchanges.questions[at];
     let Some(answer) = exchanges.answers.last() else {
@@ -233,6 +249,7 @@ fn learn(sighting: &Sighting<'_>, at: usize, exchanges: &mut Exchanges, habits: 
     let conversation = sighting.flow.conversation();
     let circumstances = Circumstances {
         conversation: &conversation,
+        pack,
         resolver: habits.get(packet.to.ip, packet.from.ip),
         opening_ttl: opening_ttl(sighting.flow),
     };

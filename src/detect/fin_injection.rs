@@ -177,7 +177,7 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         dropped: Vec::new(),
         prior: Prior::Abnormal,
         evidence,
-        injector: Some(Injector::from_marks(&case.fin.marks, odd_ttl)),
+        injector: Some(Injector::from_marks(&case.fin.marks, odd_ttl).with_window(case.fin.window)),
         particulars: Particulars::default(),
     })
 }

@@ -6,8 +6,14 @@
 //!                                       └──► match_response(what it says)  ──► the best row and where it matched
 //! ```
 //!
+//! Lists that others publish are read at run time, in their own forms ([`list`]), and searched together with ours; what
+//! a run consults is its [`facts`].
+//!
 //! A pack only says that something looks like a known notice. Whether it came from where it claims to is for a detector
 //! to judge; and a row of scope [`FalsePositive`](row::Scope::FalsePositive) says that what looks like blocking is none.
 
+mod expression;
+pub mod facts;
+pub mod list;
 pub mod pack;
 pub mod row;

@@ -23,6 +23,7 @@ use super::provenance::{odd_marks, oddness};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
+use crate::finding::habits::Varying;
 use crate::finding::verdict::Prior;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
@@ -214,9 +215,22 @@ fn weigh(rivals: &Rivals, conclusion: &Conclusion<'_>) -> Option<Finding> {
             Prior::Abnormal
         },
         evidence,
-        injector: Some(Injector::from_marks(&forged.marks, odd_ttl)),
+        injector: Some(injector(&forged, syn.as_ref(), reflects, odd_ttl)),
         particulars: Particulars::default(),
     })
+}
+
+/// What the forged SYN-ACK tells of the box. One that turns the SYN's own header round copies its TTL as well: then how
+/// far the box is cannot be read from it.
+fn injector(forged: &Note, syn: Option<&Note>, reflects: bool, odd_ttl: bool) -> Injector {
+    let turned = syn.filter(|syn| reflects && syn.marks.ip_id == forged.marks.ip_id);
+    let mirrors_ttl = turned.is_some_and(|syn| syn.marks.initial_ttl() == forged.marks.initial_ttl());
+    let mut injector = Injector::from_marks(&forged.marks, odd_ttl && !mirrors_ttl).with_window(forged.window);
+    injector.mirrors_ttl = mirrors_ttl;
+    if turned.is_some_and(|syn| syn.window == forged.window) {
+        injector.habits.window = Some(Varying::Copied);
+    }
+    injector
 }
 
 fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {

@@ -172,7 +172,7 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         dropped: Vec::new(),
         prior: Prior::Abnormal,
         evidence,
-        injector: Some(Injector::from_marks(&case.alert.marks, odd_ttl)),
+        injector: Some(Injector::from_marks(&case.alert.marks, odd_ttl).with_window(case.alert.window)),
         particulars: Particulars::default(),
     })
 }

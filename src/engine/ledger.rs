@@ -4,6 +4,7 @@ mod deaths;
 mod freezes;
 mod handshakes;
 mod hosts;
+mod injectors;
 mod lies;
 mod portals;
 mod reach;
@@ -46,7 +47,7 @@ impl Ledger {
         self.traces.extend(report.traces);
     }
 
-    /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
+    /// Closes the ledger: all cases, whether they reach a verdict or not, in capture order, and what was looked at.
     #[must_use]
     pub fn close(self, baselines: &Baselines) -> (Vec<(Finding, Judgement)>, Coverage) {
         let Self {
@@ -85,13 +86,13 @@ impl Ledger {
         }
         leave_out_the_same_told_twice(&mut findings);
         leave_out_what_a_portal_does(&mut findings);
+        injectors::identify(&mut findings);
         let judged = findings
             .into_iter()
             .map(|finding| {
                 let judgement = finding.judgement();
                 (finding, judgement)
             })
-            .filter(|(_, judgement)| judgement.verdict.is_some())
             .collect();
         (judged, coverage)
     }

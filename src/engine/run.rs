@@ -12,6 +12,7 @@ use super::shard::SHARDS;
 use super::worker::{Assigned, Task, Worker, owner};
 use crate::capture::error::CaptureError;
 use crate::capture::source::{Progress, Record, RecordBatch, Source, Supply};
+use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Summary;
 use crate::finding::verdict::Judgement;
@@ -19,13 +20,41 @@ use crate::packet::host_pair::host_pair;
 use crate::report::sink::{Reported, Sink};
 use crate::time::Timestamp;
 
-/// What a run may use.
-#[derive(Clone, Copy, Debug)]
+/// What a run may use, and what it tells.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Worker threads; the result does not depend on it.
     pub threads: NonZeroUsize,
     /// The most flows held at once, over all workers.
     pub flows: usize,
+    /// What is known of block pages and forged answers.
+    pub facts: Facts,
+    /// Which cases the sink is told.
+    pub cases: Cases,
+}
+
+/// The most flows held at once unless told otherwise.
+pub const FLOWS: usize = 1 << 18;
+
+impl Default for Settings {
+    /// One thread, [`FLOWS`] flows, the built-in facts, and findings only.
+    fn default() -> Self {
+        Self {
+            threads: NonZeroUsize::MIN,
+            flows: FLOWS,
+            facts: Facts::default(),
+            cases: Cases::Judged,
+        }
+    }
+}
+
+/// Which cases a sink is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cases {
+    /// Findings: cases that reach a verdict.
+    Judged,
+    /// All a detector opened, also those that came to nothing: to measure evidence with.
+    All,
 }
 
 /// Whoever watches a run and may stop it.
@@ -65,7 +94,7 @@ pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, co
     let mut ledger = Ledger::default();
     let mut outcome = Outcome::default();
     let mut reading = Reading::default();
-    let new_worker = |index| Worker::new(index, workers, settings.flows, &baselines);
+    let new_worker = |index| Worker::new(index, workers, settings, &baselines);
     if workers == 1 {
         let mut worker = new_worker(0);
         let mut hand = |_: usize, task: Task| worker.work(&task);
@@ -101,18 +130,24 @@ pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, co
     outcome.summary.first = reading.first;
     outcome.summary.last = reading.last;
     outcome.summary.coverage = coverage;
-    outcome.output = tell(&findings, &mut outcome.summary, sink).err();
+    outcome.output = tell(&findings, settings.cases, &mut outcome.summary, sink).err();
     outcome
 }
 
 /// Tells the findings, then the summary.
-fn tell(findings: &[(Finding, Judgement)], summary: &mut Summary, sink: &mut dyn Sink) -> io::Result<()> {
+fn tell(findings: &[(Finding, Judgement)], cases: Cases, summary: &mut Summary, sink: &mut dyn Sink) -> io::Result<()> {
     for (finding, judgement) in findings {
         if let Some(verdict) = judgement.verdict {
             *summary.findings.entry((finding.kind, verdict)).or_default() += 1;
+            if let Some(id) = finding.injector.as_ref().and_then(|injector| injector.id) {
+                *summary.injectors.entry(id).or_default() += 1;
+            }
         }
     }
     for (finding, judgement) in findings {
+        if judgement.verdict.is_none() && cases == Cases::Judged {
+            continue;
+        }
         sink.finding(&Reported {
             finding,
             judgement: *judgement,

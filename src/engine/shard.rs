@@ -9,6 +9,7 @@ use super::baselines::{Baselines, CameTo, DomainId, FlowOutcome};
 use super::trace::FlowTrace;
 use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
 use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
+use crate::detect::packs::facts::Facts;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Finding, Party, Protocol};
 use crate::finding::summary::Coverage;
@@ -72,10 +73,16 @@ impl Shard {
     /// A shard that holds at most `flows` flows and reports to `baselines`.
     #[must_use]
     pub fn new(flows: usize, baselines: Arc<Baselines>) -> Self {
-        let detectors = DetectorSet::default();
+        Self::knowing(flows, baselines, &Facts::default())
+    }
+
+    /// The same, whose detectors look things up in `facts`.
+    #[must_use]
+    pub fn knowing(flows: usize, baselines: Arc<Baselines>, facts: &Facts) -> Self {
+        let detectors = DetectorSet::knowing(facts);
         Self {
-            detectors,
             habits: detectors.habits(),
+            detectors,
             table: FlowTable::new(flows),
             heads: Heads::new((flows / FLOWS_PER_HEAD).max(LEAST_HEADS)),
             suspicions: Waiting::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::baselines::Baselines;
+use super::run::Settings;
 use super::shard::{SHARDS, Shard};
 use super::trace::FlowTrace;
 use crate::capture::source::Record;
@@ -55,12 +56,13 @@ pub const fn owner(shard: usize, workers: usize) -> usize {
 }
 
 impl Worker {
-    /// Worker number `index` of `workers`; all together hold at most `flows` flows.
+    /// Worker number `index` of `workers`, as `settings` have it.
     #[must_use]
-    pub fn new(index: usize, workers: usize, flows: usize, baselines: &Arc<Baselines>) -> Self {
+    pub fn new(index: usize, workers: usize, settings: &Settings, baselines: &Arc<Baselines>) -> Self {
+        let flows = settings.flows.div_ceil(SHARDS);
         let shards = (0..SHARDS)
             .filter(|shard| owner(*shard, workers) == index)
-            .map(|_| Shard::new(flows.div_ceil(SHARDS), Arc::clone(baselines)))
+            .map(|_| Shard::knowing(flows, Arc::clone(baselines), &settings.facts))
             .collect();
         Self { shards, workers }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::evidence::Evidence;
+use super::habits::{Habits, InjectorId, Varying};
 use super::verdict::{Judgement, Prior, Verdict, judge};
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
@@ -301,6 +302,10 @@ pub struct Injector {
     pub mirrors_ttl: bool,
     /// The device family, if an exact fingerprint matched, and who published it.
     pub device: Option<Device>,
+    /// What its packets have in common.
+    pub habits: Habits,
+    /// The name its habits give it; the ledger gives it.
+    pub id: Option<InjectorId>,
 }
 
 impl Injector {
@@ -316,7 +321,16 @@ impl Injector {
             initial_ttl: ttl_is_its_own.then(|| marks.initial_ttl()),
             mirrors_ttl: false,
             device: None,
+            habits: Habits::of_marks(marks),
+            id: None,
         }
+    }
+
+    /// The same box, which announces this window.
+    #[must_use]
+    pub const fn with_window(mut self, window: u16) -> Self {
+        self.habits.window = Some(Varying::Stays(window));
+        self
     }
 }
 
@@ -419,6 +433,19 @@ pub struct FingerprintMatch {
     pub known_from: Option<String>,
     /// Who published it.
     pub source: String,
+    /// Where an example can be seen, if the row says.
+    pub url: Option<String>,
+    /// Where the row was read, if it was given at run time.
+    pub place: Option<ListPlace>,
+}
+
+/// A row's place in a list given at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPlace {
+    /// The list's file name, without its directories.
+    pub file: String,
+    /// The row's line, from 1.
+    pub line: u64,
 }
 
 /// An accusation, with everything needed to check it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::Kind;
+use super::habits::InjectorId;
 use super::verdict::Verdict;
 use crate::capture::source::FileNote;
 use crate::packet::dissect::Undissected;
@@ -104,6 +105,8 @@ pub struct Summary {
     pub coverage: Coverage,
     /// How many findings of each kind and verdict; absent means none.
     pub findings: BTreeMap<(Kind, Verdict), u64>,
+    /// How many findings each injector has that could be told by its habits.
+    pub injectors: BTreeMap<InjectorId, u64>,
     /// The run was stopped before the end of its input.
     pub interrupted: bool,
 }

@@ -192,7 +192,7 @@ mod tests {
         );
         assert!(line.contains(block), "{line}");
         assert!(
-            line.ends_with("\"injector\":{\"hops_from_tap\":3,\"initial_ttl\":64}}}\n"),
+            line.ends_with("\"injector\":{\"id\":\"i-3fa2\",\"hops_from_tap\":3,\"initial_ttl\":64}}}\n"),
             "{line}"
         );
         assert_eq!(line.matches('\n').count(), 1);
@@ -265,7 +265,10 @@ mod tests {
         );
         assert_eq!(
             block["fingerprint"],
-            json!({"id": "row-1", "known_from": "XX", "source": "a list"})
+            json!({
+                "id": "row-1", "known_from": "XX", "source": "a list",
+                "url": "https://example.org/m", "file": "list.csv", "line": 7
+            })
         );
         assert_eq!(block["injector"], json!({"mirrors_ttl": true}));
         assert_eq!(block["dropped"], json!([11]));

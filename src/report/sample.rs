@@ -8,9 +8,10 @@ use super::sink::{Reported, Sink};
 use crate::capture::source::{Damage, FileNote};
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{
-    Application, Conversation, Device, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position,
-    Protocol, Stage, Trigger, TriggerKind,
+    Application, Conversation, Device, Finding, FingerprintMatch, Injector, Kind, ListPlace, Particulars, Party,
+    Position, Protocol, Stage, Trigger, TriggerKind,
 };
+use crate::finding::habits::{Habits, InjectorId};
 use crate::finding::summary::Summary;
 use crate::finding::verdict::{Prior, Verdict};
 use crate::packet::dissect::Undissected;
@@ -95,6 +96,8 @@ pub(crate) fn reset() -> Finding {
             initial_ttl: Some(64),
             mirrors_ttl: false,
             device: None,
+            habits: Habits::default(),
+            id: Some(InjectorId::short(0x3fa2_0000)),
         }),
         particulars: Particulars::default(),
     }
@@ -143,6 +146,7 @@ pub(crate) fn dns() -> Finding {
                 name: "some family",
                 source: "some paper",
             }),
+            ..Injector::default()
         }),
         particulars: Particulars {
             forged_answers: vec!["10.10.34.35".to_owned()],
@@ -183,6 +187,11 @@ pub(crate) fn page() -> Finding {
                 id: "row-1".to_owned(),
                 known_from: Some("XX".to_owned()),
                 source: "a list".to_owned(),
+                url: Some("https://example.org/m".to_owned()),
+                place: Some(ListPlace {
+                    file: "list.csv".to_owned(),
+                    line: 7,
+                }),
             }),
             ..Particulars::default()
         },
@@ -234,6 +243,8 @@ pub(crate) fn full_summary() -> Summary {
     summary.findings.insert((Kind::RstInjection, Verdict::Confirmed), 3);
     summary.findings.insert((Kind::RstInjection, Verdict::Possible), 1);
     summary.findings.insert((Kind::DnsInjection, Verdict::Likely), 2);
+    summary.injectors.insert(InjectorId::short(0x3fa2_0000), 4);
+    summary.injectors.insert(InjectorId::short(0x0b1c_0000), 1);
     summary
 }
 

@@ -1,5 +1,7 @@
 //! One HTTP answer, reduced to what it is judged by.
 
+use std::sync::Arc;
+
 use arrayvec::{ArrayString, ArrayVec};
 
 use crate::detect::packs::pack::{Pack, ResponseFacts};
@@ -56,7 +58,7 @@ pub(super) struct Answer {
     /// Neither Date nor Server.
     pub(super) bare: bool,
     /// What of a pack its first packet matches.
-    pub(super) row: Option<&'static Row>,
+    pub(super) row: Option<Arc<Row>>,
     /// Where it leads, if that is odd by itself.
     pub(super) leads: Leads,
     /// How long its first packet is, in bytes of payload.
@@ -66,7 +68,13 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the answer that begins with `segment`.
-    pub(super) fn read(note: Note, segment: &Segment<'_>, flow: &Flow, room: &mut DecodingRoom) -> Option<Self> {
+    pub(super) fn read(
+        note: Note,
+        segment: &Segment<'_>,
+        flow: &Flow,
+        pack: &Pack,
+        room: &mut DecodingRoom,
+    ) -> Option<Self> {
         let asked = flow.asked.as_ref();
         let mut answer = Self {
             note,
@@ -95,12 +103,12 @@ impl Answer {
                     location.is_some_and(|location| leads_elsewhere(location, asked.map(|asked| &asked.name)));
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
-                answer.row = known(&head, segment.payload, room);
+                answer.row = known(&head, segment.payload, pack, room);
                 if let Some(asked) = asked.filter(|asked| !asked.name.is_empty() && head.status < 400) {
                     answer.leads = leads(&head, segment.payload, &asked.name, room);
                 }
             }
-            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload),
+            HttpRead::NotHttp if is_page(segment.payload) => answer.row = known_page(segment.payload, pack),
             HttpRead::NotHttp | HttpRead::Incomplete => return None,
         }
         Some(answer)
@@ -155,9 +163,9 @@ impl Answer {
     }
 }
 
-/// What of the built-in pack an answer matches, from as much of it as `bytes` holds.
-pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], room: &mut DecodingRoom) -> Option<&'static Row> {
-    let raw = head.extent.body_at().and_then(|at| bytes.get(at..)).unwrap_or_default();
+/// What of `pack` an answer matches, from as much of it as `bytes` holds.
+pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], pack: &Pack, room: &mut DecodingRoom) -> Option<Arc<Row>> {
+    let (first, raw) = bytes.split_at(head.extent.body_at().unwrap_or(bytes.len()).min(bytes.len()));
     let body = decode_body(head, raw, room).bytes;
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
@@ -165,9 +173,10 @@ pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], room: &mut DecodingRo
         location: head.location(),
         page_targets: &targets,
         headers: head.headers.as_slice(),
+        head: first,
         body,
     };
-    Pack::builtin().match_response(&facts).map(|hit| hit.row)
+    pack.match_response(&facts).map(|hit| Arc::clone(hit.row))
 }
 
 /// A place an answer leads to that is odd by itself.
@@ -237,17 +246,16 @@ pub(super) fn is_page(bytes: &[u8]) -> bool {
         })
 }
 
-/// What of the built-in pack a page without a status line matches.
-fn known_page(body: &[u8]) -> Option<&'static Row> {
+/// What of `pack` a page without a status line matches.
+fn known_page(body: &[u8], pack: &Pack) -> Option<Arc<Row>> {
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
-    Pack::builtin()
-        .match_response(&ResponseFacts {
-            page_targets: &targets,
-            body,
-            ..ResponseFacts::default()
-        })
-        .map(|hit| hit.row)
+    pack.match_response(&ResponseFacts {
+        page_targets: &targets,
+        body,
+        ..ResponseFacts::default()
+    })
+    .map(|hit| Arc::clone(hit.row))
 }
 
 /// Whether a redirect leads to another registrable domain, or from a name to a bare address.
@@ -274,4 +282,26 @@ fn printable(bytes: &[u8]) -> ArrayString<160> {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_page_about_the_name_is_told_from_other_places_that_carry_it() {
+        let to = |target: &str| leads_to(target.as_bytes(), "absent.example.org");
+        let guide = "http://searchguide.example.net/search/?q=http://Absent.Example.org/&t=0";
+        assert_eq!(to(guide), Leads::ToSearchGuide);
+        for ordinary in [
+            "https://login.example.net/?continue=http://absent.example.org/",
+            "http://www.example.org/search?q=absent.example.org",
+            "http://search.example.net/?q=other.example.org",
+            "http://localhost:8080/callback",
+            "/search?q=absent.example.org",
+        ] {
+            assert_eq!(to(ordinary), Leads::Nowhere, "{ordinary}");
+        }
+        assert_eq!(to("http://localhost/favicon.ico"), Leads::BackToAsker);
+    }
 }

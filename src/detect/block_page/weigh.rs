@@ -1,13 +1,14 @@
 //! From an answer to a finding.
 
+use std::sync::Arc;
+
 use super::answer::{Answer, Contradiction, Leads, known};
 use crate::detect::detector::Conclusion;
+use crate::detect::packs::pack::Pack;
 use crate::detect::packs::row::{Row, Scope};
 use crate::detect::provenance::{odd_marks, oddness};
 use crate::finding::evidence::{BlockAnswerObservation, Evidence, Observation};
-use crate::finding::finding::{
-    Device, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind,
-};
+use crate::finding::finding::{Device, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::side::Note;
 use crate::payload::http_body::DecodingRoom;
@@ -21,12 +22,14 @@ pub(super) fn weigh(
     answer: &Answer,
     answers: &[Answer],
     conclusion: &Conclusion<'_>,
+    pack: &Pack,
     room: &mut DecodingRoom,
 ) -> Option<Finding> {
     let flow = conclusion.flow;
     let side = flow.side(Party::Server);
     let frame = answer.note.frame;
-    let row = whole_page_row(answer, conclusion, room).or(answer.row);
+    let row = whole_page_row(answer, conclusion, pack, room).or_else(|| answer.row.clone());
+    let row = row.as_deref();
     let marks = odd_marks(&answer.note, &[], side, flow.asked.as_ref());
     let device = device(answer, row);
     let rivals: Vec<&Note> = answer.contradictions.iter().map(Contradiction::other).collect();
@@ -59,7 +62,7 @@ pub(super) fn weigh(
     let odd_ttl = evidence
         .iter()
         .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
-    let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl);
+    let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl).with_window(answer.note.window);
     if let Some(Observation::KnownDevice(device)) = device {
         injector.device = Some(device);
     }
@@ -112,22 +115,27 @@ pub(super) fn weigh(
         particulars: Particulars {
             http_status: answer.status,
             location: answer.location.map(|location| location.to_string()),
-            fingerprint: row.map(fingerprint),
+            fingerprint: row.map(Row::matched),
             ..Particulars::default()
         },
     })
 }
 
 /// What the whole page matches, where several segments of it are kept and they are this answer's.
-fn whole_page_row(answer: &Answer, conclusion: &Conclusion<'_>, room: &mut DecodingRoom) -> Option<&'static Row> {
+fn whole_page_row(
+    answer: &Answer,
+    conclusion: &Conclusion<'_>,
+    pack: &Pack,
+    room: &mut DecodingRoom,
+) -> Option<Arc<Row>> {
     let head = conclusion.flow.side(Party::Server).head?;
     let bytes = conclusion.heads.whole_from(head, answer.note.seq);
     if bytes.len() == answer.first_len && answer.contradictions.is_empty() {
         // The first packet was all of it, and has been looked through.
-        return answer.row;
+        return answer.row.clone();
     }
     match ResponseHead::read(bytes) {
-        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes, room),
+        HttpRead::Head(head) if Some(head.status) == answer.status => known(&head, bytes, pack, room),
         HttpRead::Head(_) | HttpRead::Incomplete | HttpRead::NotHttp => None,
     }
 }
@@ -255,13 +263,5 @@ fn device(answer: &Answer, row: Option<&Row>) -> Option<Observation> {
             source: "GoodbyeDPI filters IP ids 0x0 to 0xF",
         })),
         _ => None,
-    }
-}
-
-fn fingerprint(row: &Row) -> FingerprintMatch {
-    FingerprintMatch {
-        id: row.id.clone(),
-        known_from: (!row.countries.is_empty()).then(|| row.countries.join(", ")),
-        source: format!("{} ({})", row.source, row.date),
     }
 }

@@ -173,7 +173,7 @@ pub(super) fn investigate(
     if !explicit && !case.evidence.iter().any(own) {
         case.add(Observation::BlockAnswer(BlockAnswerObservation::MarksUnknown), &frames);
     }
-    if let Some(row) = block_address(question, answer) {
+    if let Some(row) = block_address(question, answer, circumstances.pack) {
         case.add(
             match row.scope {
                 Scope::FalsePositive => Observation::KnownFalsePositive,

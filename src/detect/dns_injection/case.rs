@@ -6,11 +6,13 @@ use super::devices::{TtlHabit, ttl_habit};
 use super::exchange::{Answer, Exchanges, Question};
 use super::resolver_habits::Resolver;
 use super::weigh::{Background, SURE, against, block_address, intrinsic, is_private, unlike_others, weight_of};
+use crate::detect::packs::pack::Pack;
+use crate::detect::packs::row::Scope;
 use crate::finding::evidence::{AnswerExcuse, Evidence, Observation};
 use crate::finding::finding::{
-    Application, Conversation, Finding, FingerprintMatch, Injector, Kind, Particulars, Party, Position, Trigger,
-    TriggerKind,
+    Application, Conversation, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind,
 };
+use crate::finding::habits::{Habits, Varying};
 use crate::finding::verdict::Prior;
 use crate::packet::frame::FrameNumber;
 use crate::payload::dns_message::Shape;
@@ -32,6 +34,8 @@ const ONE_COUNTER: u16 = 2000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances<'a> {
     pub(super) conversation: &'a Conversation,
+    /// What is known of forged answers.
+    pub(super) pack: &'a Pack,
     pub(super) resolver: Option<&'a Resolver>,
     /// The TTL of the server's SYN-ACK (TCP).
     pub(super) opening_ttl: Option<u8>,
@@ -44,6 +48,7 @@ pub(super) fn background<'a>(
     circumstances: &Circumstances<'a>,
 ) -> Background<'a> {
     Background {
+        pack: circumstances.pack,
         server: circumstances.conversation.server.ip,
         resolver: circumstances.resolver,
         flow_ttl: circumstances.opening_ttl.or_else(|| flow_ttl(exchanges, answer)),
@@ -416,13 +421,9 @@ impl<'a> Dossier<'a> {
         particulars.fingerprint = self
             .forged
             .iter()
-            .find_map(|answer| block_address(self.question, answer))
-            .filter(|row| row.confidence >= SURE)
-            .map(|row| FingerprintMatch {
-                id: row.id.clone(),
-                known_from: (!row.countries.is_empty()).then(|| row.countries.join(", ")),
-                source: row.source.clone(),
-            });
+            .find_map(|answer| block_address(self.question, answer, circumstances.pack))
+            .filter(|row| row.confidence >= SURE && row.scope != Scope::FalsePositive)
+            .map(|row| row.matched());
         let asked = self.question.asked;
         let first = self.forged.first();
         Finding {
@@ -450,7 +451,12 @@ impl<'a> Dossier<'a> {
             genuine: frames(&self.genuine),
             dropped: Vec::new(),
             prior,
-            injector: Some(injector(self.question, &self.forged, &self.evidence)),
+            injector: Some(injector(
+                self.question,
+                &self.forged,
+                &self.evidence,
+                circumstances.pack,
+            )),
             evidence: self.evidence,
             particulars,
         }
@@ -458,7 +464,7 @@ impl<'a> Dossier<'a> {
 }
 
 /// What the forged packets tell of the box.
-fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence]) -> Injector {
+fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence], pack: &Pack) -> Injector {
     let device = evidence.iter().find_map(|evidence| match evidence.observation {
         Observation::KnownDevice(device) => Some(device),
         _ => None,
@@ -475,9 +481,10 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence]) -> I
     // Boxes that draw their TTLs at random or count them up give themselves away by a second answer.
     let steady = forged.iter().all(|answer| answer.marks.ttl.abs_diff(first.ttl) <= 1);
     let known = forged.first().map_or(TtlHabit::Own, |answer| {
-        ttl_habit(block_address(question, answer), answer)
+        ttl_habit(block_address(question, answer, pack).map(|row| &**row), answer)
     });
     let reflected = reflected || known == TtlHabit::Mirrors;
+    let with_records = || forged.iter().filter(|answer| !answer.addresses.is_empty());
     let readable = steady && !reflected && known == TtlHabit::Own;
     Injector {
         refused_after: None,
@@ -486,5 +493,11 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence]) -> I
         initial_ttl: readable.then(|| first.initial_ttl()),
         mirrors_ttl: reflected,
         device,
+        habits: Habits {
+            record_ttl: Varying::of(with_records().map(|answer| answer.record_ttl)),
+            ip_id_stays: forged.len() > 1 && forged.iter().all(|answer| answer.marks.ip_id == first.ip_id),
+            ..Habits::of_marks(&first)
+        },
+        id: None,
     }
 }

@@ -1,6 +1,7 @@
 //! What speaks for and against one answer, by itself and beside the server's other answers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -21,6 +22,8 @@ pub(super) type Observations = ArrayVec<Observation, 16>;
 /// Who answered, and what is known of it besides this answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Background<'a> {
+    /// What is known of forged answers.
+    pub(super) pack: &'a Pack,
     /// The claimed server.
     pub(super) server: IpAddr,
     /// How it usually answers this client, if that is known.
@@ -43,7 +46,7 @@ pub(super) fn intrinsic(question: &Question, answer: &Answer, background: &Backg
     let mut see = |observation| _ = seen.try_push(observation);
     let asked = question.asked.as_ref();
     let bogon = answer.is_bogon() && is_public_host(question) && !carries_its_address(question, answer);
-    let row = block_address(question, answer);
+    let row = block_address(question, answer, background.pack);
     // An address that leads nowhere and is in the pack says the same twice: what says more is heard.
     let telling = row.filter(|row| !bogon || row.confidence >= SURE);
     if let Some(row) = telling {
@@ -208,10 +211,11 @@ pub(super) fn carries_its_address(question: &Question, answer: &Answer) -> bool 
     })
 }
 
-/// The pack's row for one of the answered addresses.
-pub(super) fn block_address(question: &Question, answer: &Answer) -> Option<&'static Row> {
-    let pack = Pack::builtin();
+/// The pack's row for one of the answered addresses, or for the alias.
+pub(super) fn block_address<'p>(question: &Question, answer: &Answer, pack: &'p Pack) -> Option<&'p Arc<Row>> {
     let rows = answer.addresses.iter().filter_map(|address| pack.dns_address(*address));
+    let alias = Some(&answer.alias).filter(|alias| !alias.is_empty());
+    let rows = rows.chain(alias.and_then(|alias| pack.dns_alias(alias)));
     rows.max_by_key(|row| (row.scope == Scope::FalsePositive, row.confidence))
         // Forgers borrow a well-known company's addresses; for its own names they are right (wire-facts 4.2 FORGED_IP).
         .filter(|_| !is_facebook(&question.name) || !answer.addresses.iter().any(|address| in_facebook(*address)))

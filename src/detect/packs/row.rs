@@ -1,8 +1,12 @@
 //! One fact of a pack, with who says so and since when.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::Deserialize;
+
+use super::expression::Expression;
+use crate::finding::finding::{FingerprintMatch, ListPlace};
 
 /// A fact: what to look for, and what it means to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,6 +39,35 @@ pub struct Row {
     /// What it is, for the reader of a finding.
     #[serde(default)]
     pub note: String,
+    /// Where an example of it can be seen; empty if its list names none.
+    #[serde(default)]
+    pub url: String,
+    /// How exactly its letters must be met.
+    #[serde(default)]
+    pub letters: Letters,
+    /// Where it was read; none for the facts that come with the program.
+    #[serde(skip)]
+    pub place: Option<Place>,
+}
+
+/// Where a row was read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file's name, without its directories.
+    pub file: Arc<str>,
+    /// The line it begins in, from 1.
+    pub line: u64,
+}
+
+/// How exactly letters must be met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Letters {
+    /// ASCII letters are met in either case.
+    #[default]
+    AnyCase,
+    /// As they stand.
+    Exact,
 }
 
 /// Where a row is to be looked for.
@@ -49,6 +82,12 @@ pub enum FactKind {
     HttpBody,
     /// In a response's header.
     HttpHeader,
+    /// In a response's first line and headers, as they came.
+    HttpHead,
+    /// In a response's head or page.
+    HttpAnswer,
+    /// In the alias of a DNS answer, or an address of it as it is written.
+    DnsText,
     /// In the issuer of a certificate.
     TlsIssuer,
 }
@@ -63,6 +102,8 @@ pub enum MatchKind {
     Prefix,
     /// Any part of it.
     Contains,
+    /// It is a regular expression (of the `regex` crate, where a dot is any character) for any part of it.
+    Regex,
 }
 
 /// Whose doing a match shows, in the order in which matches are preferred (wire-facts 5.1, 5.2).
@@ -117,12 +158,51 @@ pub enum PackError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A row's regular expression cannot be used.
+    #[error("row {id:?}: {why}")]
+    Expression {
+        /// The row's name.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The patterns are too many or too long to be searched for at once.
     #[error("too many patterns: {0}")]
     TooMany(String),
 }
 
 impl Row {
+    /// What a finding tells of the row that was met.
+    #[must_use]
+    pub fn matched(&self) -> FingerprintMatch {
+        FingerprintMatch {
+            id: self.id.clone(),
+            known_from: (!self.countries.is_empty()).then(|| self.countries.join(", ")),
+            source: if self.date.is_empty() {
+                self.source.clone()
+            } else {
+                format!("{} ({})", self.source, self.date)
+            },
+            url: (!self.url.is_empty()).then(|| self.url.clone()),
+            place: self.place.as_ref().map(|place| ListPlace {
+                file: place.file.to_string(),
+                line: place.line,
+            }),
+        }
+    }
+
+    /// Whether the row can be searched for; if not, why.
+    pub(super) fn usable(&self) -> Result<(), String> {
+        self.check().map_err(|error| match error {
+            PackError::Field { field, problem, .. } => format!("its {field} {problem}"),
+            other => other.to_string(),
+        })?;
+        if self.match_kind == MatchKind::Regex {
+            Expression::read(&self.pattern)?;
+        }
+        Ok(())
+    }
+
     /// Checks what the row's type cannot.
     pub(super) fn check(&self) -> Result<(), PackError> {
         let fail = |field, problem| {
@@ -144,7 +224,9 @@ impl Row {
         if self.source.is_empty() {
             return fail("source", "is empty");
         }
-        if !is_date(&self.date) {
+        // Public lists date none of their rows.
+        let undated = self.date.is_empty() && self.place.is_some();
+        if !undated && !is_date(&self.date) {
             return fail("date", "is no YYYY, YYYY-MM or YYYY-MM-DD");
         }
         if !self
@@ -160,7 +242,9 @@ impl Row {
         if self.kind == FactKind::DnsAddress {
             match (self.match_kind, AddressRange::from_str(&self.pattern)) {
                 (_, Err(())) => return fail("pattern", "is no address or range"),
-                (MatchKind::Contains, _) => return fail("match", "must be full or prefix for an address"),
+                (MatchKind::Contains | MatchKind::Regex, _) => {
+                    return fail("match", "must be full or prefix for an address");
+                }
                 (MatchKind::Full, Ok(range)) if range.mask != u128::MAX => {
                     return fail("match", "is full, but for a range");
                 }

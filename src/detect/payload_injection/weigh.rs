@@ -135,7 +135,7 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
         dropped: Vec::new(),
         prior: if abnormal { Prior::Abnormal } else { Prior::Ordinary },
         evidence,
-        injector: Some(Injector::from_marks(&forged.note.marks, odd_ttl)),
+        injector: Some(Injector::from_marks(&forged.note.marks, odd_ttl).with_window(forged.note.window)),
         particulars: Particulars::default(),
     })
 }

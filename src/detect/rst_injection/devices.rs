@@ -65,7 +65,7 @@ fn exact(case: &Case) -> Option<(Device, TtlHabit)> {
     {
         return Some((
             Device {
-                name: "Turkmenistan's filter",
+                name: "Turkmenistan's national filter",
                 source: "Nourin et al., WWW 2023, artifact",
             },
             TtlHabit::Own,

@@ -10,6 +10,7 @@ use crate::detect::signature::{ResetShape, reset_signature};
 use crate::detect::silent_drop::notes;
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
+use crate::finding::habits::{Burst, Habits, Varying};
 use crate::finding::verdict::Prior;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
@@ -394,7 +395,34 @@ fn injector(case: &Case, recognised: Option<Recognised>) -> Injector {
             Some(Observation::KnownDevice(device)) => Some(device),
             _ => None,
         },
+        habits: habits(case),
         ..Injector::from_marks(&first.marks, ttl_is_its_own)
+    }
+}
+
+/// What the resets of the first burst have in common.
+fn habits(case: &Case) -> Habits {
+    let first = case.resets[0].note;
+    let burst = || case.burst().map(|reset| reset.note);
+    let several = burst().count() > 1;
+    let stays = |same: &dyn Fn(&Note) -> bool| burst().all(|note| same(&note));
+    let copied = case
+        .asked
+        .as_ref()
+        .is_some_and(|asked| first.window != 0 && asked.window == first.window);
+    Habits {
+        ip_id_stays: several && stays(&|note| note.marks.ip_id == first.marks.ip_id),
+        window: if copied {
+            Some(Varying::Copied)
+        } else {
+            Varying::of(burst().map(|note| note.window))
+        },
+        burst: Some(match (several, stays(&|note| note.seq == first.seq)) {
+            (false, _) => Burst::Single,
+            (true, true) => Burst::Repeated,
+            (true, false) => Burst::Stepped,
+        }),
+        ..Habits::of_marks(&first.marks)
     }
 }
 

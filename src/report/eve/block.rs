@@ -105,6 +105,8 @@ struct EvidenceObject<'a> {
 #[derive(Serialize)]
 struct InjectorObject {
     #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hops_from_tap: Option<Hops>,
     #[serde(skip_serializing_if = "Option::is_none")]
     initial_ttl: Option<u8>,
@@ -147,6 +149,12 @@ struct FingerprintObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     known_from: Option<&'a str>,
     source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -224,6 +232,9 @@ impl<'a> BlockRecord<'a> {
                 id: &row.id,
                 known_from: row.known_from.as_deref(),
                 source: &row.source,
+                url: row.url.as_deref(),
+                file: row.place.as_ref().map(|place| place.file.as_str()),
+                line: row.place.as_ref().map(|place| place.line),
             }),
             volume: finding.particulars.volume.map(|volume| VolumeObject {
                 bytes: volume.bytes,
@@ -283,6 +294,7 @@ fn evidence_list<'a>(items: &[Weighed<'a>], home: Home<'a>) -> Vec<EvidenceObjec
 
 fn injector_object(injector: &Injector) -> InjectorObject {
     InjectorObject {
+        id: injector.id.map(|id| id.to_string()),
         hops_from_tap: injector.hops_from_tap.map(|(least, most)| {
             if least == most {
                 Hops::Exactly(least)

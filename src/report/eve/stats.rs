@@ -1,10 +1,12 @@
 //! The `stats` record: what a run looked at.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
 use crate::finding::finding::Kind;
+use crate::finding::habits::InjectorId;
 use crate::finding::summary::{Coverage, Summary};
 use crate::finding::verdict::Verdict;
 use crate::packet::dissect::Undissected;
@@ -27,6 +29,8 @@ struct Stats<'a> {
     files: Vec<FileObject<'a>>,
     coverage: CoverageObject,
     findings: Pairs<Pairs<u64>>,
+    #[serde(serialize_with = "by_name")]
+    injectors: &'a BTreeMap<InjectorId, u64>,
 }
 
 #[derive(Serialize)]
@@ -94,9 +98,14 @@ impl<'a> StatsRecord<'a> {
                 files: files.collect(),
                 coverage: coverage_object(&summary.coverage),
                 findings: findings_object(summary),
+                injectors: &summary.injectors,
             },
         }
     }
+}
+
+fn by_name<S: Serializer>(injectors: &&BTreeMap<InjectorId, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(injectors.iter().map(|(id, count)| (id.to_string(), count)))
 }
 
 /// Every counter, by name: one that is added to [`Coverage`] does not compile until it is told here.

@@ -212,7 +212,9 @@ fn the_box(finding: &Finding) -> String {
         Position::InPath => "in-path (the traffic goes through it, and it held back or rewrote the genuine packets)",
         Position::Unknown => "on-path or in-path, the capture cannot tell",
     };
-    format!("{position}; {}", distance(finding.injector.as_ref()))
+    let id = finding.injector.as_ref().and_then(|injector| injector.id);
+    let id = id.map(|id| format!("injector {id}, ")).unwrap_or_default();
+    format!("{id}{position}; {}", distance(finding.injector.as_ref()))
 }
 
 fn distance(injector: Option<&Injector>) -> String {
@@ -297,13 +299,20 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
             .known_from
             .as_deref()
             .map(|place| format!(", known from {}", escaped(place)));
+        let place = row
+            .place
+            .as_ref()
+            .map(|place| format!("; line {} of {}", place.line, escaped(&place.file)));
+        let url = row.url.as_deref().map(|url| format!("; {}", escaped(url)));
         page.field(
             "matches",
             &format!(
-                "{}{} ({})",
+                "{}{} ({}{}{})",
                 escaped(&row.id),
                 known.unwrap_or_default(),
-                escaped(&row.source)
+                escaped(&row.source),
+                place.unwrap_or_default(),
+                url.unwrap_or_default()
             ),
         );
     }
@@ -513,8 +522,8 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
   flow       10.0.0.5:40312 → 203.0.113.7:443, TLS over TCP
   when       2026-01-02 03:04:05.678901 UTC, frame 9 of x.pcap
   stage      after the first data packet: PSH+ACK -> RST+ACK;RST+ACK
-  box        on-path (it sees a copy of the traffic and adds packets; the genuine ones arrive as
-             well); about 3 hops from the tap (its TTL 61 suggests it started at 64)
+  box        injector i-3fa2, on-path (it sees a copy of the traffic and adds packets; the genuine
+             ones arrive as well); about 3 hops from the tap (its TTL 61 suggests it started at 64)
   packets        8  trigger  TLS server name blocked.example
              9, 10  forged   in the name of the server
                 12  genuine  what was really sent
@@ -603,7 +612,10 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         assert!(text.contains("in-path (the traffic goes through it"), "{text}");
         assert!(text.contains("its distance is unknown: it mirrors the TTL"), "{text}");
         assert!(text.contains("status 302, leads to"), "{text}");
-        assert!(text.contains("matches row-1, known from XX (a list)"), "{text}");
+        assert!(
+            text.contains("matches row-1, known from XX (a list; line 7 of list.csv; https://example.org/m)"),
+            "{text}"
+        );
         assert!(text.contains("11 dropped swallowed on the way"), "{text}");
     }
 

@@ -218,6 +218,9 @@ fn found(page: &mut Page, summary: &Summary, missed: bool) {
         for (kind, counts) in &kinds {
             page.wrapped("  - ", &format!("{}: {}", kind.headline(), tally(counts)));
         }
+        if !summary.injectors.is_empty() {
+            page.wrapped("", &injectors(summary));
+        }
         return;
     }
     if coverage.tcp_flows + coverage.udp_flows == 0 {
@@ -242,6 +245,26 @@ fn found(page: &mut Page, summary: &Summary, missed: bool) {
         "."
     });
     page.wrapped("", &text);
+}
+
+/// How many boxes there are by their habits, the busiest named.
+fn injectors(summary: &Summary) -> String {
+    const MOST_NAMED: usize = 8;
+    let mut busiest: Vec<_> = summary.injectors.iter().collect();
+    busiest.sort_by_key(|(id, count)| (std::cmp::Reverse(**count), **id));
+    let named = busiest.iter().take(MOST_NAMED);
+    let named: Vec<String> = named
+        .map(|(id, count)| format!("{id} ({})", counted(**count, "finding")))
+        .collect();
+    let more = match busiest.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "By their habits {}: {}{more}",
+        counted(busiest.len() as u64, "injector"),
+        named.join(", ")
+    )
 }
 
 fn flows(coverage: &Coverage) -> String {
@@ -323,6 +346,7 @@ mod tests {
             "Found 3 confirmed, 2 likely, 1 possible\n",
             "- forged TCP reset: 3 confirmed, 1 possible\n",
             "- forged DNS answer: 2 likely\n",
+            "By their habits 2 injectors: i-3fa2 (4 findings), i-0b1c (1 finding)\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
