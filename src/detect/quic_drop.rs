@@ -537,6 +537,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_spread_over_two_datagrams_is_read() {
+        let mut tap = Tap::new();
+        let hello = hello("blocked.example.com");
+        let (first, second) = hello.split_at(60);
+        for wait in [1_000, 2_000, 4_000] {
+            tap.send(true, &sealed(QuicVersion::V2, b"8 octets", &crypto(60, second)));
+            tap.send(true, &sealed(QuicVersion::V2, b"8 octets", &crypto(0, first)));
+            tap.millis += wait;
+        }
+        let found = tap.found();
+        assert_eq!(found.len(), 1);
+        let trigger = found[0].trigger.as_ref().unwrap();
+        assert_eq!(trigger.name.as_deref(), Some("blocked.example.com"));
+        assert_eq!(
+            trigger.frame,
+            FrameNumber::new(0, 2),
+            "the datagram that completes the name"
+        );
+    }
+
+    #[test]
     fn a_server_without_quic_accuses_nobody() {
         let mut tap = Tap::new();
         for name in ["www.example.org", "www.example.net", "www.example.com"] {

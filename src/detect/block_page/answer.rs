@@ -283,3 +283,25 @@ fn printable(bytes: &[u8]) -> ArrayString<160> {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_page_about_the_name_is_told_from_other_places_that_carry_it() {
+        let to = |target: &str| leads_to(target.as_bytes(), "absent.example.org");
+        let guide = "http://searchguide.example.net/search/?q=http://Absent.Example.org/&t=0";
+        assert_eq!(to(guide), Leads::ToSearchGuide);
+        for ordinary in [
+            "https://login.example.net/?continue=http://absent.example.org/",
+            "http://www.example.org/search?q=absent.example.org",
+            "http://search.example.net/?q=other.example.org",
+            "http://localhost:8080/callback",
+            "/search?q=absent.example.org",
+        ] {
+            assert_eq!(to(ordinary), Leads::Nowhere, "{ordinary}");
+        }
+        assert_eq!(to("http://localhost/favicon.ico"), Leads::BackToAsker);
+    }
+}

@@ -83,3 +83,91 @@ impl Handshakes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::finding::{Application, Conversation, Particulars, Position, Protocol, Trigger, TriggerKind};
+    use crate::finding::verdict::{Prior, Verdict};
+    use crate::packet::endpoint::Endpoint;
+    use crate::packet::frame::FrameNumber;
+    use crate::time::Timestamp;
+
+    fn ends(server: u8) -> (Endpoint, Endpoint) {
+        let client = Endpoint {
+            ip: IpAddr::from([192, 0, 2, 10]),
+            port: 50_000,
+        };
+        let server = Endpoint {
+            ip: IpAddr::from([198, 51, 100, server]),
+            port: 443,
+        };
+        (client, server)
+    }
+
+    fn trace(server: u8, name: &str, fate: Fate) -> FlowTrace {
+        let (client, server) = ends(server);
+        FlowTrace {
+            protocol: Protocol::Udp,
+            client,
+            server,
+            first_frame: FrameNumber::new(0, 1),
+            began: Timestamp::EPOCH,
+            ended: Timestamp::EPOCH,
+            fate,
+            domain: Some(DomainId::of(name)),
+        }
+    }
+
+    /// What becomes of a handshake for `blocked.example.com` at server 1 that was begun in vain, among these others.
+    fn verdict(others: &[FlowTrace]) -> Option<Verdict> {
+        let (client, server) = ends(1);
+        let frame = FrameNumber::new(0, 1);
+        let in_vain = Observation::QuicDrop(QuicDropObservation::InitialsUnanswered { tries: 4 });
+        let mut finding = Finding {
+            kind: Kind::QuicDrop,
+            conversation: Conversation {
+                client,
+                server,
+                protocol: Protocol::Udp,
+                application: Application::Unknown,
+                vlan: None,
+                first_frame: frame,
+                started: Timestamp::EPOCH,
+            },
+            decided_by: frame,
+            at: Timestamp::EPOCH,
+            stage: None,
+            signature: None,
+            claimed_sender: None,
+            position: Position::InPath,
+            trigger: Some(Trigger {
+                kind: TriggerKind::Sni,
+                name: Some("blocked.example.com".into()),
+                frame,
+            }),
+            forged: Vec::new(),
+            genuine: Vec::new(),
+            dropped: Vec::new(),
+            prior: Prior::Abnormal,
+            evidence: vec![Evidence::at(in_vain, &[])],
+            injector: None,
+            particulars: Particulars::default(),
+        };
+        let mut all = vec![trace(1, "blocked.example.com", Fate::Unanswered)];
+        all.extend_from_slice(others);
+        Handshakes::of(&all, &[]).compare(&mut finding);
+        finding.verdict()
+    }
+
+    #[test]
+    fn only_what_works_besides_shows_that_a_name_is_blocked() {
+        let served = |server, name| trace(server, name, Fate::Served);
+        assert_eq!(verdict(&[]), None, "a network without QUIC");
+        assert_eq!(verdict(&[served(2, "www.example.org")]), None, "a server without QUIC");
+        let others = [served(1, "www.example.org"), served(1, "www.example.net")];
+        assert_eq!(verdict(&others), Some(Verdict::Likely));
+        let own = [&others[..], &[served(1, "blocked.example.com")]].concat();
+        assert_eq!(verdict(&own), None, "the name works, too");
+    }
+}
