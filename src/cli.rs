@@ -4,6 +4,7 @@
 //! arguments and says how the process ends, as an [`Exit`]. Data goes to standard output, everything else to standard
 //! error.
 
+mod calibrate;
 mod control;
 mod diagnostics;
 mod exit;
@@ -42,6 +43,7 @@ enum Command {
     Read(read::ReadArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
+    Calibrate(calibrate::CalibrateArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -63,6 +65,7 @@ pub(super) fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args, cli.common),
         Command::Schema(_) => schema::run(),
     };
     match exit {

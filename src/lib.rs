@@ -39,6 +39,7 @@
 //!    the command line is a part of the binary alone.
 //! 5. **Independent witness.** [`scenario`], the forge that plays the filtering equipment, imports nothing of the rest.
 
+pub mod calibrate;
 pub mod capture;
 pub mod detect;
 pub mod engine;

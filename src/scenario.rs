@@ -14,8 +14,11 @@
 //!                          └─► capture file, and the truth about every frame
 //! ```
 //!
+//! [`bulk`] writes captures of any size by script, to measure speed with.
+//!
 //! Everything is drawn from one seed; the same story gives the same bytes. No clock is read and no hash map iterated.
 
+pub mod bulk;
 mod capture_writer;
 mod certificate;
 mod chance;

@@ -376,29 +376,16 @@ fn what_the_equipment_does_is_found_under_its_name() {
     }));
 }
 
-/// The kinds of findings a story's equipment gives rise to: what the story says, or what its equipment is.
+/// The kinds of findings a story's equipment gives rise to, as the story says.
 fn kinds_of_blocking(fixture: &Fixture) -> Vec<&str> {
-    if !fixture.story.blocking().is_empty() {
-        return fixture.story.blocking().iter().map(String::as_str).collect();
-    }
-    let text = fs::read_to_string(fixture.directory.join("story.toml")).unwrap();
-    let story: toml::Table = text.parse().unwrap();
-    let equipment = story.get("equipment").and_then(toml::Value::as_array);
-    // Other traffic through the same equipment sets nothing off; in benign stories, none does.
-    let equipment = equipment.into_iter().flatten().filter(|_| !fixture.is_benign());
-    let kinds: BTreeSet<_> = equipment
-        .filter_map(|equipment| {
-            let does = |what: &str| equipment.get(what).is_some();
-            match () {
-                () if does("reset") => Some("rst_injection"),
-                () if does("dns") => Some("dns_injection"),
-                () if does("page") => Some("block_page"),
-                () if does("drop") => Some("silent_drop"),
-                () => None,
-            }
-        })
-        .collect();
-    kinds.into_iter().collect()
+    let kinds: Vec<_> = fixture.story.blocking().iter().map(String::as_str).collect();
+    assert_eq!(
+        kinds.is_empty(),
+        fixture.is_benign(),
+        "{}: say what is blocking, or begin the name with benign-",
+        fixture.name
+    );
+    kinds
 }
 
 /// A flow, whichever way its packets go.

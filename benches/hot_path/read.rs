@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZeroUsize;
 
 use blockscope::capture::source::Progress;
-use blockscope::detect::packs::facts::Facts;
 use blockscope::engine::run::{Control, Settings, run};
 use blockscope::finding::summary::Summary;
 use blockscope::report::sink::{Reported, Sink};
@@ -47,7 +46,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let settings = Settings {
                 threads: NonZeroUsize::new(threads).expect("a thread"),
                 flows: 1 << 20,
-                facts: Facts::default(),
+                ..Settings::default()
             };
             group.bench_function(format!("{name}/{threads}"), |bencher| {
                 bencher.iter(|| run(&mut capture.source(), &settings, &mut Nobody, &mut Nobody));

@@ -1,13 +1,16 @@
 //! `blockscope forge`.
 
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use blockscope::report::escape::escaped_path;
+use blockscope::scenario::bulk::{BulkOptions, Mix, forge_bulk};
 use blockscope::scenario::{DropCause, ForgeOptions, Making, Story, Truth, forge_with_truth};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -29,6 +32,7 @@ Examples:
   blockscope forge story.toml -o - --without-equipment | blockscope read - --fail-on possible
                                                                 nothing, once the equipment is gone
   blockscope forge story.toml -o trace.pcap --truth truth.jsonl
+  blockscope forge --bulk mix --packets 4000000 -o big.pcap     four million packets, in seconds
   jq 'select(.making == \"forged\") | .frame' truth.jsonl         the frames equipment made up
 
 The ground truth has one JSON object a line: first every frame of the capture, in order,
@@ -48,12 +52,30 @@ Exit status:
 #[command(after_help = MORE)]
 pub(super) struct ForgeArgs {
     /// What happens, in TOML, or - for standard input
-    #[arg(value_name = "STORY.toml")]
-    story: PathBuf,
+    #[arg(value_name = "STORY.toml", required_unless_present = "bulk")]
+    story: Option<PathBuf>,
 
     /// Write the capture (pcap) to FILE, or - for standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+
+    /// Write a large capture to measure speed with, without a story: mix (an uplink, some 380 bytes a frame), web
+    /// (960), small (85) or dns
+    #[arg(long, value_name = "MIX", conflicts_with_all = ["story", "truth", "without_equipment", "shift", "renumber"],
+          value_parser = mixes(), hide_possible_values = true)]
+    bulk: Option<Mix>,
+
+    /// Packets of a bulk capture
+    #[arg(long, value_name = "N", requires = "bulk", default_value = "1000000")]
+    packets: u64,
+
+    /// Flows under way at once in a bulk capture [default: mix and dns 100000, web 20000, small 1000000]
+    #[arg(long, value_name = "N", requires = "bulk")]
+    flows: Option<NonZeroU32>,
+
+    /// Share of a bulk capture's flows that equipment interferes with, 0 to 1
+    #[arg(long, value_name = "SHARE", requires = "bulk", default_value = "0", hide_default_value = true, value_parser = share)]
+    attacked: f64,
 
     /// Leave the filtering equipment out, as if it had never been bought
     #[arg(long)]
@@ -86,6 +108,22 @@ fn shift(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A share.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err("give a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Mixes by their names.
+fn mixes() -> impl TypedValueParser<Value = Mix> {
+    PossibleValuesParser::new(Mix::ALL.map(Mix::key)).map(|name| {
+        let named = Mix::ALL.into_iter().find(|mix| mix.key() == name);
+        named.unwrap_or(Mix::Uplink)
+    })
+}
+
 /// Forges.
 pub(super) fn run(args: &ForgeArgs, common: Common) -> Ending {
     let no_bar = ProgressBar::hidden();
@@ -93,18 +131,21 @@ pub(super) fn run(args: &ForgeArgs, common: Common) -> Ending {
     let unreadable = |error| (Exit::Unreadable, error);
     check_outputs(args).map_err(|error| (Exit::Usage, error))?;
 
-    let story = read_story(&args.story).map_err(unreadable)?;
+    let Some(path) = &args.story else {
+        return bulk(args);
+    };
+    let story = read_story(path).map_err(unreadable)?;
     let options = ForgeOptions {
         without_equipment: args.without_equipment,
         shift: args.shift,
         renumber: args.renumber,
         seed: args.seed,
     };
-    let forged = forge_with_truth(&story, &options).with_context(|| escaped_path(&args.story));
+    let forged = forge_with_truth(&story, &options).with_context(|| escaped_path(path));
     let forged = forged.map_err(unreadable)?;
 
     // Nothing is created or emptied before the story has been told.
-    let inputs = std::slice::from_ref(&args.story);
+    let inputs = std::slice::from_ref(path);
     let open = |path: &Path| Output::open(Some(path), inputs, &no_bar).map(Output::plain);
     let capture = open(&args.output)?;
     let truth = args.truth.as_deref().map(open).transpose()?;
@@ -118,6 +159,31 @@ pub(super) fn run(args: &ForgeArgs, common: Common) -> Ending {
         forged.truth.frames.len(),
         forged.truth.forged().len()
     );
+    Ok(Exit::Ran)
+}
+
+/// Writes a bulk capture.
+fn bulk(args: &ForgeArgs) -> Ending {
+    let mix = args.bulk.unwrap_or(Mix::Uplink);
+    let options = BulkOptions {
+        mix,
+        packets: args.packets,
+        flows: args.flows.map_or_else(|| mix.flows(), NonZeroU32::get),
+        attacked: args.attacked,
+        seed: args.seed.unwrap_or_default(),
+    };
+    let out = Output::open(Some(&args.output), &[], &ProgressBar::hidden())?.plain();
+    written(&args.output, out, |out| {
+        let count = forge_bulk(&options, out)?;
+        tracing::debug!(
+            "{} packets, {} bytes, {} flows, {} of them with interference",
+            count.packets,
+            count.bytes,
+            count.flows,
+            count.attacked
+        );
+        Ok(())
+    })?;
     Ok(Exit::Ran)
 }
 
@@ -154,7 +220,7 @@ fn written(
     out: Box<dyn Write>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), (Exit, anyhow::Error)> {
-    let mut out = io::BufWriter::new(out);
+    let mut out = io::BufWriter::with_capacity(1 << 20, out);
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context(format!("cannot write {}", escaped_path(path)));

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 
-use blockscope::engine::run::{self, Outcome, Settings};
+use blockscope::engine::run::{self, Cases, FLOWS, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
 use blockscope::report::figures::{counted, grouped};
@@ -21,9 +21,6 @@ use super::exit::Exit;
 use super::output::{Color, Output};
 use super::progress::{Bar, Showing};
 use super::{Common, Ending, diagnostics, fingerprints, input};
-
-/// The most flows held at once unless told otherwise.
-const FLOWS: &str = "262144";
 
 const MORE: &str = "\
 Examples:
@@ -91,7 +88,7 @@ pub(super) struct ReadArgs {
     threads: Option<NonZeroUsize>,
 
     /// The most flows held at once
-    #[arg(long, value_name = "N", default_value = FLOWS)]
+    #[arg(long, value_name = "N", default_value_t = most_flows())]
     flows: NonZeroUsize,
 
     /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
@@ -147,12 +144,17 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
         flows: args.flows.get(),
+        cases: Cases::Judged,
         facts,
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
     let outcome = run::run(&mut *source, &settings, &mut *sink, &mut watch);
     watch.finish();
     Ok(conclude(&outcome, args.strict, args.fail_on))
+}
+
+fn most_flows() -> NonZeroUsize {
+    NonZeroUsize::new(FLOWS).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn cores() -> NonZeroUsize {

@@ -41,7 +41,7 @@ impl Ledger {
         self.traces.extend(report.traces);
     }
 
-    /// Closes the ledger: all findings that reach a verdict, in capture order, and what was looked at.
+    /// Closes the ledger: all cases, whether they reach a verdict or not, in capture order, and what was looked at.
     #[must_use]
     pub fn close(self, baselines: &Baselines) -> (Vec<(Finding, Judgement)>, Coverage) {
         let Self {
@@ -81,7 +81,6 @@ impl Ledger {
                 let judgement = finding.judgement();
                 (finding, judgement)
             })
-            .filter(|(_, judgement)| judgement.verdict.is_some())
             .collect();
         (judged, coverage)
     }

@@ -20,7 +20,7 @@ use crate::packet::host_pair::host_pair;
 use crate::report::sink::{Reported, Sink};
 use crate::time::Timestamp;
 
-/// What a run may use.
+/// What a run may use, and what it tells.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Worker threads; the result does not depend on it.
@@ -29,6 +29,32 @@ pub struct Settings {
     pub flows: usize,
     /// What is known of block pages and forged answers.
     pub facts: Facts,
+    /// Which cases the sink is told.
+    pub cases: Cases,
+}
+
+/// The most flows held at once unless told otherwise.
+pub const FLOWS: usize = 1 << 18;
+
+impl Default for Settings {
+    /// One thread, [`FLOWS`] flows, the built-in facts, and findings only.
+    fn default() -> Self {
+        Self {
+            threads: NonZeroUsize::MIN,
+            flows: FLOWS,
+            facts: Facts::default(),
+            cases: Cases::Judged,
+        }
+    }
+}
+
+/// Which cases a sink is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cases {
+    /// Findings: cases that reach a verdict.
+    Judged,
+    /// All a detector opened, also those that came to nothing: to measure evidence with.
+    All,
 }
 
 /// Whoever watches a run and may stop it.
@@ -104,12 +130,12 @@ pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, co
     outcome.summary.first = reading.first;
     outcome.summary.last = reading.last;
     outcome.summary.coverage = coverage;
-    outcome.output = tell(&findings, &mut outcome.summary, sink).err();
+    outcome.output = tell(&findings, settings.cases, &mut outcome.summary, sink).err();
     outcome
 }
 
 /// Tells the findings, then the summary.
-fn tell(findings: &[(Finding, Judgement)], summary: &mut Summary, sink: &mut dyn Sink) -> io::Result<()> {
+fn tell(findings: &[(Finding, Judgement)], cases: Cases, summary: &mut Summary, sink: &mut dyn Sink) -> io::Result<()> {
     for (finding, judgement) in findings {
         if let Some(verdict) = judgement.verdict {
             *summary.findings.entry((finding.kind, verdict)).or_default() += 1;
@@ -119,6 +145,9 @@ fn tell(findings: &[(Finding, Judgement)], summary: &mut Summary, sink: &mut dyn
         }
     }
     for (finding, judgement) in findings {
+        if judgement.verdict.is_none() && cases == Cases::Judged {
+            continue;
+        }
         sink.finding(&Reported {
             finding,
             judgement: *judgement,

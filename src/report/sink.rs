@@ -12,7 +12,7 @@ use crate::finding::verdict::Judgement;
 pub struct Reported<'a> {
     /// The finding.
     pub finding: &'a Finding,
-    /// What its evidence amounts to; `verdict` is always present.
+    /// What its evidence amounts to. The verdict is absent only where a run tells all cases.
     pub judgement: Judgement,
     /// The run's files: `FrameNumber::file` is an index into them.
     pub files: &'a [FileNote],

@@ -5,6 +5,26 @@ pub(crate) const ETHERNET: u32 = 1;
 /// Link type raw IP (LINKTYPE_RAW).
 pub(crate) const RAW: u32 = 101;
 
+/// The beginning of a file.
+pub(crate) fn file_header(link_type: u32, snaplen: u32) -> [u8; 24] {
+    little_endian([0xA1B2_C3D4, 0x0004_0002, 0, 0, snaplen, link_type])
+}
+
+/// What stands before a frame of which `kept` of `len` bytes follow; `nanos` counts from the Unix epoch.
+pub(crate) fn record_header(nanos: u64, kept: usize, len: usize) -> [u8; 16] {
+    let micros = nanos / 1000;
+    let (seconds, micros) = ((micros / 1_000_000) as u32, (micros % 1_000_000) as u32);
+    little_endian([seconds, micros, kept as u32, len as u32])
+}
+
+fn little_endian<const WORDS: usize, const BYTES: usize>(words: [u32; WORDS]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
 /// A pcap file in the making.
 #[derive(Debug)]
 pub(crate) struct CaptureWriter {
@@ -15,26 +35,14 @@ pub(crate) struct CaptureWriter {
 impl CaptureWriter {
     /// Begins a file of this link type.
     pub(crate) fn new(link_type: u32, snaplen: u32) -> Self {
-        let mut out = Vec::new();
-        for word in [0xA1B2_C3D4u32, 0x0004_0002, 0, 0, snaplen, link_type] {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
+        let out = file_header(link_type, snaplen).to_vec();
         Self { out, snaplen }
     }
 
     /// Appends a frame; `nanos` counts from the Unix epoch.
     pub(crate) fn frame(&mut self, nanos: u64, bytes: &[u8]) {
         let kept = bytes.len().min(self.snaplen as usize);
-        let micros = nanos / 1000;
-        let words = [
-            (micros / 1_000_000) as u32,
-            (micros % 1_000_000) as u32,
-            kept as u32,
-            bytes.len() as u32,
-        ];
-        for word in words {
-            self.out.extend_from_slice(&word.to_le_bytes());
-        }
+        self.out.extend_from_slice(&record_header(nanos, kept, bytes.len()));
         self.out.extend_from_slice(&bytes[..kept]);
     }
 
