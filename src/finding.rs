@@ -10,5 +10,6 @@ pub mod evidence;
 pub mod finding;
 pub mod habits;
 pub mod summary;
+pub mod tls_shown;
 pub mod verdict;
 pub mod weight;

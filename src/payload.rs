@@ -10,6 +10,7 @@ pub mod dns_name;
 pub mod html_facts;
 pub mod http_body;
 pub mod http_head;
+pub mod tls_certificate;
 pub mod tls_client_hello;
 pub mod tls_handshake;
 pub mod tls_record;

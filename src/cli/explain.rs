@@ -43,16 +43,13 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::FinInjection => Some(include_str!("../detect/fin_injection.rs")),
         Kind::SynAckInjection => Some(include_str!("../detect/syn_ack_injection.rs")),
         Kind::TlsAlertInjection => Some(include_str!("../detect/tls_alert_injection.rs")),
+        Kind::TlsInterception => Some(include_str!("../detect/tls_interception.rs")),
+        Kind::IcmpProhibited => Some(include_str!("../detect/icmp_prohibited.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::VolumeFreeze => Some(include_str!("../detect/volume_freeze.rs")),
+        Kind::Shutdown => Some(include_str!("../engine/ledger/shutdown.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::TlsInterception
-        | Kind::QuicDrop
-        | Kind::DnsBlockAnswer
-        | Kind::IcmpProhibited
-        | Kind::Throttling
-        | Kind::VolumeFreeze
-        | Kind::CaptivePortal
-        | Kind::Shutdown => None,
+        Kind::QuicDrop | Kind::DnsBlockAnswer | Kind::Throttling | Kind::CaptivePortal => None,
     }
 }
 

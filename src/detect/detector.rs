@@ -7,7 +7,7 @@ use crate::finding::finding::{Kind, Party};
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::heads::{Conflict, Heads};
-use crate::packet::packet::{Datagram, Packet, Segment};
+use crate::packet::packet::{Datagram, IcmpError, Packet, Segment};
 use crate::time::Timestamp;
 
 /// What a packet carries, as far as detectors care.
@@ -17,6 +17,8 @@ pub enum Carried<'a> {
     Segment(&'a Segment<'a>),
     /// A UDP datagram.
     Datagram(&'a Datagram<'a>),
+    /// An ICMP error that quotes a packet of the flow, without being part of it: the flow does not learn it.
+    IcmpError(&'a IcmpError),
 }
 
 /// A packet, and what was known of its flow before it.
@@ -26,7 +28,7 @@ pub struct Sighting<'a> {
     pub packet: &'a Packet<'a>,
     /// What it carries.
     pub carried: Carried<'a>,
-    /// Who claims to have sent it.
+    /// Who claims to have sent it; for an ICMP error, who sent what it quotes.
     pub sender: Party,
     /// Its flow, as it was before this packet.
     pub flow: &'a Flow,

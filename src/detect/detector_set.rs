@@ -1,9 +1,12 @@
 //! The one list of detectors: a new one adds its line to `detectors!`.
 
+use std::net::IpAddr;
+
 use super::block_page::BlockPage;
 use super::detector::{Attention, Conclusion, Detector, Sighting};
 use super::dns_injection::DnsInjection;
 use super::fin_injection::FinInjection;
+use super::icmp_prohibited::IcmpProhibited;
 use super::ip_blackhole::IpBlackhole;
 use super::packs::facts::Facts;
 use super::payload_injection::PayloadInjection;
@@ -11,6 +14,8 @@ use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
 use super::tls_alert_injection::TlsAlertInjection;
+use super::tls_interception::TlsInterception;
+use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
 use crate::flow::flow_table::Recycle;
@@ -96,6 +101,11 @@ impl AllHabits {
         coverage.dns_answered += answered;
         coverage.dns_unanswered += unanswered;
     }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.dns_injection.named()
+    }
 }
 
 detectors! {
@@ -108,4 +118,7 @@ detectors! {
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
+    tls_interception: TlsInterception,
+    icmp_prohibited: IcmpProhibited,
+    volume_freeze: VolumeFreeze,
 }

@@ -85,6 +85,7 @@ impl Detector for DnsInjection {
         }
         match sighting.carried {
             Carried::Datagram(datagram) => see_datagram(sighting, datagram, self.facts.pack(), exchanges, habits),
+            Carried::IcmpError(_) => Attention::Idle,
             Carried::Segment(segment) if segment.payload.is_empty() || segment.flags.rst() => Attention::Idle,
             Carried::Segment(segment) => see_segment(sighting, segment, self.facts.pack(), exchanges, habits),
         }
@@ -267,6 +268,7 @@ fn learn(
     let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
     let suspicious = oddness.any() || differs;
 
+    habits.learn_named(&answer.addresses);
     let resolver = habits.entry(packet.to.ip, packet.from.ip);
     if let Some(address) = answer.addresses.first() {
         resolver.learn_address(question.name_hash, *address);

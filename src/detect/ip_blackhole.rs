@@ -118,7 +118,8 @@ impl Detector for IpBlackhole {
 }
 
 /// Whether the address is one a network on the way could be asked to block: not of the client's own network, not a group.
-fn is_reachable(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_reachable(address: IpAddr) -> bool {
     match AddressClass::of(address) {
         AddressClass::Public
         | AddressClass::Nat64

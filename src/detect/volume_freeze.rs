@@ -1,22 +1,27 @@
 //! `volume_freeze`: a flow that is healthy until so many bytes or packets, and then freezes.
 //!
 //! # What it sees
-//! How much both sides had sent when one of them began to repeat itself in vain.
+//! How much had been acknowledged both ways when one side began to repeat itself in vain: its data, its FIN or its
+//! keep-alives.
 //!
 //! # How it tells
-//! The flow carried kilobytes, then nothing got through any more: no new data, no acknowledgement, no reset, no FIN, only
-//! repetitions. One such flow proves little. That flow after flow freezes at the same volume does.
+//! The flow carried kilobytes, broke off in the middle of a transfer, and then nothing got through any more: no new data,
+//! no acknowledgement, no reset, no FIN. One such flow proves little. That flow after flow freezes at the same volume does:
+//! a flow counts only if its server answered it after the one before had frozen, so that an outage counts once however
+//! many flows it cuts. Others that carry far more meanwhile show that the line is well.
 //!
 //! # What it mistakes
-//! Radio links that break, hosts that go to sleep, address translation that forgets. A flow that the capture left before
-//! two seconds of repetitions is not judged; nor is one that had been idle before. Where the capture sees the client's
-//! side alone and the client has nothing to send, a frozen download looks like a slow server and is not told.
+//! Radio links that break, hosts that go to sleep, servers that die, address translation that forgets: each freezes flows
+//! at one moment, at any volume. A flow that the capture left before two seconds of repetitions is not judged, nor is one
+//! that had been idle for a minute before, nor one whose opening was not seen. A client that waits for a frozen download
+//! and then resets, or says nothing until the capture ends, looks as if its server were slow and is not told. Where the
+//! tap sits between the box and the server, the volume is what was acknowledged, a little less than what passed.
 //!
 //! # References
 //! wire-facts 3.3 and 7.4; net4people/bbs 490.
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::stall::Stall;
+use super::stall::{Stall, Trying, Vain};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Volume};
@@ -51,11 +56,18 @@ impl Recycle for Memory {
     }
 }
 
-/// What both sides of a flow have sent so far.
+/// What of both sides of a flow has been acknowledged so far, and the packets that took.
 pub(super) fn volume(flow: &Flow) -> Volume {
+    let delivered = |party: Party| {
+        let acked = flow.side(party.peer()).acked;
+        let ahead = acked
+            .zip(flow.first_byte(party))
+            .map_or(0, |(acked, first)| acked.ahead_of(first));
+        u64::try_from(ahead).unwrap_or(0)
+    };
     let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
     Volume {
-        bytes: client.bytes + server.bytes,
+        bytes: delivered(Party::Client) + delivered(Party::Server),
         packets: client.packets.saturating_add(server.packets),
     }
 }
@@ -77,7 +89,12 @@ impl Detector for VolumeFreeze {
             return Attention::Idle;
         };
         let had = memory.stall.is_some();
-        Stall::watch(&mut memory.stall, sighting, segment);
+        let few =
+            || sighting.flow.side(Party::Client).packets + sighting.flow.side(Party::Server).packets < LEAST_PACKETS;
+        if !had && few() {
+            return Attention::Idle;
+        }
+        Stall::watch_for(Vain::Anything, &mut memory.stall, sighting, segment);
         if !had && memory.stall.is_some() {
             memory.volume = volume(sighting.flow);
         }
@@ -93,7 +110,8 @@ impl Detector for VolumeFreeze {
         let Some(stall) = memory.stall.as_deref().filter(|stall| stall.is_silence()) else {
             return;
         };
-        if memory.filed || !over || !is_volume(memory.volume) || flow.side(stall.party).fin.is_some() {
+        let closed_before = flow.side(stall.party).fin.is_some_and(|fin| fin.at < stall.first);
+        if memory.filed || !over || !is_volume(memory.volume) || closed_before || !breaks_off(flow, stall) {
             return;
         }
         let Some(first) = stall.frames.first().copied() else {
@@ -134,5 +152,21 @@ impl Detector for VolumeFreeze {
                 ..Particulars::default()
             },
         });
+    }
+}
+
+/// Whether the flow stopped in the middle of a transfer. A server that repeats itself does so by itself; a client that
+/// does may only be asking again, or leaving: then it is the server's last segment that tells, as long as its largest
+/// where an answer's end would be shorter.
+fn breaks_off(flow: &Flow, stall: &Stall) -> bool {
+    let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+    match stall.party {
+        Party::Server => stall.trying == Trying::Data,
+        Party::Client => {
+            let cut = server
+                .last_data
+                .is_some_and(|last| last.span == u32::from(server.largest));
+            cut || (stall.trying == Trying::Data && client.bytes >= LEAST_BYTES)
+        }
     }
 }

@@ -4,14 +4,20 @@ mod deaths;
 mod freezes;
 mod hosts;
 mod injectors;
+mod issuers;
+mod prohibited;
 mod reach;
 mod residue;
+mod shutdown;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use self::deaths::Deaths;
 use self::freezes::Freezes;
 use self::hosts::{compare_with_host, compare_with_other_names};
+use self::issuers::Issuers;
+use self::prohibited::Prohibited;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
@@ -19,6 +25,7 @@ use super::worker::Report;
 use crate::finding::evidence::Evidence;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::finding::verdict::Judgement;
 use crate::packet::frame::FrameNumber;
 
@@ -30,6 +37,8 @@ const MOST_FINDINGS: usize = 1 << 20;
 pub struct Ledger {
     findings: Vec<Finding>,
     traces: Vec<FlowTrace>,
+    shown: Vec<TlsShown>,
+    named: BTreeSet<IpAddr>,
     coverage: Coverage,
 }
 
@@ -39,6 +48,8 @@ impl Ledger {
         self.coverage.add(&report.coverage);
         self.findings.extend(report.findings);
         self.traces.extend(report.traces);
+        self.shown.extend(report.shown);
+        self.named.extend(report.named);
     }
 
     /// Closes the ledger: all cases, whether they reach a verdict or not, in capture order, and what was looked at.
@@ -47,6 +58,8 @@ impl Ledger {
         let Self {
             mut findings,
             mut traces,
+            mut shown,
+            named,
             mut coverage,
         } = self;
         findings.sort_by(|one, two| {
@@ -59,15 +72,21 @@ impl Ledger {
         }
         traces.sort_by_key(|trace| trace.first_frame);
         let deaths = Deaths::of(&findings, &traces);
-        let freezes = Freezes::of(&findings);
+        let freezes = Freezes::of(&findings, &traces);
         let reach = Reach::of(&traces);
+        shown.sort_by_key(|shown| shown.flow);
+        let issuers = Issuers::of(&shown);
+        let prohibited = Prohibited::of(&findings, &traces);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
             freezes.compare(finding, &traces);
             reach.compare(finding);
+            issuers.compare(finding);
+            prohibited.compare(finding, baselines);
         }
+        shutdown::tell(&mut findings, &traces, &named);
         residue::tell(&mut findings, &traces);
 
         for finding in &mut findings {

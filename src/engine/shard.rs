@@ -13,6 +13,7 @@ use crate::detect::packs::facts::Facts;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Finding, Party, Protocol};
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::flow::flow::Flow;
 use crate::flow::flow_key::{End, FlowKey};
 use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
@@ -22,7 +23,7 @@ use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
 use crate::packet::dissect::dissect;
 use crate::packet::frame::Frame;
-use crate::packet::packet::{Datagram, Packet, Segment, Transport};
+use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
 use crate::time::Timestamp;
 
 /// How many shards there are, whatever the number of threads: threads own ranges of them, so that even what is given
@@ -115,7 +116,10 @@ impl Shard {
         match packet.transport {
             Transport::Tcp(segment) => self.segment(&packet, &segment),
             Transport::Udp(datagram) => self.datagram(&packet, &datagram),
-            Transport::IcmpError(_) => self.coverage.icmp_errors += 1,
+            Transport::IcmpError(error) => {
+                self.coverage.icmp_errors += 1;
+                self.icmp_error(&packet, &error);
+            }
             Transport::Other(_) => self.coverage.other_protocols += 1,
         }
     }
@@ -210,6 +214,31 @@ impl Shard {
         self.heed(id, attention, at);
     }
 
+    /// Shows an error to the detectors beside the flow it quotes. The flow itself learns nothing, and does not live longer.
+    fn icmp_error(&mut self, packet: &Packet<'_>, error: &IcmpError) {
+        const TCP: u8 = 6;
+        const UDP: u8 = 17;
+        let protocol = match error.quoted_protocol {
+            TCP => Protocol::Tcp,
+            UDP => Protocol::Udp,
+            _ => return,
+        };
+        let (key, end) = FlowKey::new(protocol, error.quoted_from, error.quoted_to);
+        let Some(id) = self.table.find(&key) else { return };
+        let held = self.table.get_mut(id);
+        let Some(flow) = &held.flow else { return };
+        let sighting = Sighting {
+            packet,
+            carried: Carried::IcmpError(error),
+            sender: flow.party(end),
+            flow,
+            heads: &self.heads,
+            conflict: None,
+        };
+        let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
+        self.heed(id, attention, packet.frame.at);
+    }
+
     fn begin_flow(&mut self, key: FlowKey, end: End, packet: &Packet<'_>, segment: Option<&Segment<'_>>) -> SlotId {
         let at = packet.frame.at;
         if self.table.is_full()
@@ -286,6 +315,8 @@ impl Shard {
                 let outcome = outcome(flow);
                 if self.traces.len() < MOST_TRACES {
                     self.traces.push(FlowTrace::of(flow, &outcome));
+                } else {
+                    self.coverage.not_compared += 1;
                 }
                 let admitted = [outcome.server, outcome.client].iter().all(|host| {
                     self.hosts.contains(host) || (self.hosts.len() < MOST_HOSTS && self.hosts.insert(*host))
@@ -319,6 +350,16 @@ impl Shard {
     /// Takes out what the flows concluded since the last call came to.
     pub fn take_traces(&mut self) -> Vec<FlowTrace> {
         std::mem::take(&mut self.traces)
+    }
+
+    /// Takes out what TLS handshakes concluded since the last call showed.
+    pub fn take_shown(&mut self) -> Vec<TlsShown> {
+        self.docket.take_shown()
+    }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.habits.named()
     }
 
     /// What was looked at.

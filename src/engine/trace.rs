@@ -40,6 +40,12 @@ pub struct FlowTrace {
     pub ended: Timestamp,
     /// How it ended.
     pub fate: Fate,
+    /// When the side that fell silent first was last heard.
+    pub heard: Timestamp,
+    /// Payload the server sent, in bytes.
+    pub carried: u64,
+    /// How long SYN after SYN was not answered.
+    pub silence: Duration,
     /// The registrable domain asked for.
     pub domain: Option<DomainId>,
 }
@@ -68,6 +74,13 @@ impl FlowTrace {
             began: flow.started,
             ended: flow.last,
             fate,
+            heard: [client, server]
+                .into_iter()
+                .filter_map(|side| side.last_at)
+                .min()
+                .unwrap_or(flow.started),
+            carried: server.bytes,
+            silence: silence(flow),
             domain: outcome.domain,
         }
     }
@@ -76,5 +89,18 @@ impl FlowTrace {
     #[must_use]
     pub const fn answered(&self) -> bool {
         matches!(self.fate, Fate::Served)
+    }
+}
+
+/// How long the client repeated its SYN before the server was heard.
+fn silence(flow: &Flow) -> Duration {
+    let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+    let (Some(first), Some(last)) = (&client.opening, &client.last_opening) else {
+        return Duration::ZERO;
+    };
+    match &server.opening {
+        Some(answer) if answer.at < last.at => Duration::ZERO,
+        None if server.packets > 0 => Duration::ZERO,
+        Some(_) | None => last.at.since(first.at),
     }
 }

@@ -1,5 +1,7 @@
 //! A worker owns some shards and judges the frames of their host pairs.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use super::trace::FlowTrace;
 use crate::capture::source::Record;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
+use crate::finding::tls_shown::TlsShown;
 use crate::packet::frame::Frame;
 
 /// A frame on its way to a shard.
@@ -38,6 +41,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What the flows came to.
     pub traces: Vec<FlowTrace>,
+    /// What the TLS handshakes showed.
+    pub shown: Vec<TlsShown>,
+    /// The addresses that names were answered with.
+    pub named: BTreeSet<IpAddr>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -98,6 +105,8 @@ impl Worker {
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());
             report.traces.append(&mut shard.take_traces());
+            report.shown.append(&mut shard.take_shown());
+            report.named.extend(shard.named());
             report.coverage.add(&shard.coverage());
         }
         report

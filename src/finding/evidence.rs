@@ -4,8 +4,10 @@
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
 mod drops;
+mod icmp;
 mod row;
 mod stream;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,8 +19,10 @@ use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use drops::DropsObservation;
+pub use icmp::IcmpObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
+pub use tls::{IssuerChange, TlsObservation};
 
 /// The frames one observation rests on; at most 8 are named.
 pub type FrameList = ArrayVec<FrameNumber, 8>;
@@ -30,6 +34,10 @@ pub enum Observation {
     Drops(DropsObservation),
     /// Data, an end or an opening of a TCP stream that its sender never sent.
     Stream(StreamObservation),
+    /// Of ICMP errors that forbid a flow.
+    Icmp(IcmpObservation),
+    /// Of who answered a TLS handshake.
+    Tls(TlsObservation),
 
     // Sequence space: contradictions no honest endpoint produces.
     /// The sender of a reset went on sending.
@@ -343,6 +351,8 @@ impl Observation {
         match self {
             Self::Drops(observation) => observation.row(),
             Self::Stream(observation) => observation.row(),
+            Self::Icmp(observation) => observation.row(),
+            Self::Tls(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
                 "sender_went_on",
@@ -637,6 +647,8 @@ impl fmt::Display for Observation {
         match self {
             Self::Drops(observation) => observation.fmt(f),
             Self::Stream(observation) => observation.fmt(f),
+            Self::Icmp(observation) => observation.fmt(f),
+            Self::Tls(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))
             }

@@ -379,6 +379,19 @@ pub struct Particulars {
     pub volume: Option<Volume>,
     /// How long a block outlasted what set it off.
     pub residual: Option<Residual>,
+    /// What an intercepted TLS handshake showed.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What an intercepted TLS handshake showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The version agreed on.
+    pub version: &'static str,
+    /// Who issued the server's certificate, where it could be read.
+    pub issuer: Option<String>,
+    /// Whom it was issued to.
+    pub subject: Option<String>,
 }
 
 /// How much a flow had carried, both ways.

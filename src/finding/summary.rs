@@ -42,6 +42,8 @@ pub struct Coverage {
     pub evicted: u64,
     /// Flows whose first bytes could not be kept because the store for them was full.
     pub heads_refused: u64,
+    /// TCP flows that other flows could not be compared with because the store for what they came to was full.
+    pub not_compared: u64,
     /// Findings that did not fit the ledger.
     pub findings_dropped: u64,
 }
@@ -65,6 +67,7 @@ impl Coverage {
             dns_unanswered,
             evicted,
             heads_refused,
+            not_compared,
             findings_dropped,
         } = other;
         for (reason, count) in undissected {
@@ -85,6 +88,7 @@ impl Coverage {
             (&mut self.dns_unanswered, dns_unanswered),
             (&mut self.evicted, evicted),
             (&mut self.heads_refused, heads_refused),
+            (&mut self.not_compared, not_compared),
             (&mut self.findings_dropped, findings_dropped),
         ] {
             *mine += theirs;

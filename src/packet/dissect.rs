@@ -266,7 +266,7 @@ fn icmp_error(protocol: IpNumber, bytes: &[u8]) -> Option<IcmpError> {
         return None;
     }
     // The quoted packet is cut: only its addresses, protocol and first four bytes are relied on.
-    let (from, to, quoted_protocol, ports): (IpAddr, IpAddr, u8, &[u8]) = match quoted.first()? >> 4 {
+    let (from, to, quoted_protocol, quoted_ttl, ports): (IpAddr, IpAddr, u8, u8, &[u8]) = match quoted.first()? >> 4 {
         4 => {
             let fixed = quoted.first_chunk::<20>()?;
             let header_len = usize::from(fixed[0] & 0x0f) * 4;
@@ -276,6 +276,7 @@ fn icmp_error(protocol: IpNumber, bytes: &[u8]) -> Option<IcmpError> {
                 Ipv4Addr::from(from).into(),
                 Ipv4Addr::from(to).into(),
                 fixed[9],
+                fixed[8],
                 quoted.get(header_len..)?,
             )
         }
@@ -287,6 +288,7 @@ fn icmp_error(protocol: IpNumber, bytes: &[u8]) -> Option<IcmpError> {
                 Ipv6Addr::from(from).into(),
                 Ipv6Addr::from(to).into(),
                 fixed[6],
+                fixed[7],
                 &quoted[40..],
             )
         }
@@ -296,12 +298,18 @@ fn icmp_error(protocol: IpNumber, bytes: &[u8]) -> Option<IcmpError> {
         (6 | 17, [a, b, c, d, ..]) => (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])),
         _ => (0, 0),
     };
+    let quoted_seq = match (quoted_protocol, ports) {
+        (6, [_, _, _, _, a, b, c, d, ..]) => Some(SequenceNumber(u32::from_be_bytes([*a, *b, *c, *d]))),
+        _ => None,
+    };
     Some(IcmpError {
         icmp_type: head[0],
         code: head[1],
         quoted_from: Endpoint::new(from, from_port),
         quoted_to: Endpoint::new(to, to_port),
         quoted_protocol,
+        quoted_ttl,
+        quoted_seq,
     })
 }
 
@@ -408,6 +416,10 @@ mod tests {
         };
         assert_eq!((error.icmp_type, error.code), (3, 13));
         assert_eq!(error.quoted_to.to_string(), "192.0.2.2:443");
+        assert_eq!(
+            (error.quoted_ttl, error.quoted_seq),
+            (57, Some(SequenceNumber(0xdead_beef)))
+        );
     }
 
     #[test]

@@ -215,6 +215,10 @@ pub struct IcmpError {
     pub quoted_to: Endpoint,
     /// The quoted packet's IP protocol.
     pub quoted_protocol: u8,
+    /// The quoted packet's TTL or hop limit, as it was where the error arose.
+    pub quoted_ttl: u8,
+    /// The quoted segment's sequence number, if it is one and enough of it is quoted (RFC 792: 8 bytes at least).
+    pub quoted_seq: Option<SequenceNumber>,
 }
 
 /// A span of time as people read it: `41 ms`, `2.5 s`, `180 µs`.

@@ -1,7 +1,7 @@
 //! The marks a packet carries of who built it and which way it came.
 
 /// Header fields of the network and link layer that a forger has to guess, and routers change in known ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathMarks {
     /// IPv4 time to live, IPv6 hop limit, as it arrived at the tap.
     pub ttl: u8,

@@ -37,6 +37,7 @@
 //! | `dns` | `{forged_answers, genuine_answers}` |
 //! | `http` | `{status, location}` of the forged answer |
 //! | `fingerprint` | `{id, known_from, source}`: the row of a fingerprint list that matched |
+//! | `tls` | `{version, issuer, subject}` of an intercepted handshake; the certificate's names where it could be read |
 //!
 //! Packet numbers count within the record's `pcap_filename`. Where a flow goes over the end of one file, and a list
 //! of numbers names packets of another, a list of file names of the same length stands beside it: `pcap_filename`

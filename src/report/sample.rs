@@ -239,6 +239,7 @@ pub(crate) fn full_summary() -> Summary {
     coverage.dns_unanswered = 12;
     coverage.evicted = 13;
     coverage.heads_refused = 15;
+    coverage.not_compared = 17;
     coverage.findings_dropped = 16;
     summary.findings.insert((Kind::RstInjection, Verdict::Confirmed), 3);
     summary.findings.insert((Kind::RstInjection, Verdict::Possible), 1);

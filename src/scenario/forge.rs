@@ -345,6 +345,7 @@ impl<'a> Builder<'a> {
                 resolver: resolver.unwrap_or_default(),
                 os: host.os,
                 closed_ports: host.closed_ports,
+                gate: host.gate,
                 late_answers: host.late_answers,
                 web: host.web.clone().map(Rc::new),
                 dns,

@@ -85,6 +85,7 @@ pub(crate) struct Kernel {
     next_port: u16,
     global_id: u16,
     closed_ports: ClosedPorts,
+    gate: Option<IpAddr>,
     late_answers: LateAnswers,
     web: Option<Rc<WebStory>>,
     dns: Option<Resolver>,
@@ -109,6 +110,7 @@ pub(crate) struct HostParts {
     pub(crate) resolver: Vec<IpAddr>,
     pub(crate) os: Os,
     pub(crate) closed_ports: ClosedPorts,
+    pub(crate) gate: Option<IpAddr>,
     pub(crate) late_answers: LateAnswers,
     pub(crate) web: Option<Rc<WebStory>>,
     pub(crate) dns: Option<Resolver>,
@@ -134,6 +136,7 @@ impl Host {
                 next_port: 33_000 + chance.below(20_000) as u16,
                 global_id: chance.half(),
                 closed_ports: parts.closed_ports,
+                gate: parts.gate,
                 late_answers: parts.late_answers,
                 web: parts.web,
                 dns: parts.dns,
@@ -459,8 +462,14 @@ impl Kernel {
 
     /// RFC 9293 section 3.10.7.1: what meets no connection is answered with a RST, unless it is one.
     fn refuse(&mut self, datagram: &Datagram, segment: &Segment) {
-        if segment.has(flag::RST) || self.closed_ports == ClosedPorts::Ignore {
+        if segment.has(flag::RST) {
             return;
+        }
+        match self.closed_ports {
+            ClosedPorts::Refuse => {}
+            ClosedPorts::Ignore => return,
+            // RFC 1812 section 5.2.7.1, RFC 4443 section 3.1.
+            ClosedPorts::Prohibit => return self.unreachable(datagram, 10, 1, self.gate),
         }
         let mut reset = Segment {
             src_port: segment.dst_port,
@@ -527,7 +536,7 @@ impl Kernel {
             return None;
         }
         if self.late_answers == LateAnswers::Unreachable && self.closed_ports == ClosedPorts::Refuse {
-            self.port_unreachable(datagram);
+            self.unreachable(datagram, 3, 4, None);
         }
         None
     }
@@ -633,8 +642,9 @@ impl Kernel {
         }
     }
 
-    /// ICMP type 3 code 3, or ICMPv6 type 1 code 4, quoting the datagram (RFC 1122 section 3.2.2.1, RFC 4443).
-    fn port_unreachable(&mut self, datagram: &Datagram) {
+    /// ICMP type 3 or ICMPv6 type 1 with this code, quoting the datagram (RFC 1122 section 3.2.2.1, RFC 4443): 3 or 4 say
+    /// that the port is closed. In the name of `gate`, if there is one.
+    fn unreachable(&mut self, datagram: &Datagram, code_v4: u8, code_v6: u8, gate: Option<IpAddr>) {
         let v4 = datagram.ip.src.is_ipv4();
         let mut quote = datagram.to_bytes();
         // Linux quotes as much as fits into 576 bytes, over IPv6 into 1280; Windows the header and eight bytes.
@@ -644,9 +654,10 @@ impl Kernel {
             (true, false) => 548,
             (false, _) => 1232,
         });
-        let (kind, code) = if v4 { (3, 3) } else { (1, 4) };
+        let (kind, code) = if v4 { (3, code_v4) } else { (1, code_v6) };
         let id = self.chance.half();
-        let mut ip = self.header(datagram.ip.dst, datagram.ip.src, id, false);
+        let speaker = gate.filter(|gate| gate.is_ipv4() == v4).unwrap_or(datagram.ip.dst);
+        let mut ip = self.header(speaker, datagram.ip.src, id, false);
         if v4 && self.os == Os::Linux {
             ip.tos = 0xC0;
         }

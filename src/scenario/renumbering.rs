@@ -1,6 +1,6 @@
 //! Gives every address of a story another of its own class, so that nothing can depend on the addresses a fixture
 //! happens to use: public stays public, private private, an IPv6 prefix of one kind stays of that kind, and neighbours
-//! in one /24 (or /64) stay neighbours. Addresses the equipment is known by, and hosts that say
+//! in one /24 or /16 (or /64) stay neighbours, and strangers strangers. Addresses the equipment is known by, and hosts that say
 //! `renumbering = "stays"`, keep theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,7 @@ impl Renumbering {
             .filter(|address| !staying.contains(address))
             .collect();
         let mut networks: BTreeMap<Vec<u8>, u16> = BTreeMap::new();
+        let mut wide_networks: BTreeMap<[u8; 2], u8> = BTreeMap::new();
         let mut table = BTreeMap::new();
         for address in addresses {
             let network = match address {
@@ -49,7 +50,15 @@ impl Renumbering {
             };
             let count = networks.len() as u16;
             let index = *networks.entry(network).or_insert(count);
-            table.insert(address, moved(address, index));
+            let wide = match address {
+                IpAddr::V4(address) => {
+                    let [first, second, ..] = address.octets();
+                    let count = wide_networks.len() as u8;
+                    *wide_networks.entry([first, second]).or_insert(count)
+                }
+                IpAddr::V6(_) => 0,
+            };
+            table.insert(address, moved(address, index, wide));
         }
         Self { table }
     }
@@ -61,8 +70,8 @@ impl Renumbering {
     }
 }
 
-/// An address of the same class in the `index`-th new network.
-fn moved(address: IpAddr, index: u16) -> IpAddr {
+/// An address of the same class in the `index`-th new network, which lies in the `wide`-th one of 16 bits.
+fn moved(address: IpAddr, index: u16, wide: u8) -> IpAddr {
     let low = (index & 0xFF) as u8;
     match address {
         IpAddr::V4(address) => {
@@ -74,7 +83,7 @@ fn moved(address: IpAddr, index: u16) -> IpAddr {
                 (100, 64..=127) => [100, 99, low, last],
                 (127, _) | (0, _) | (169, 254) | (224..=255, _) => [first, second, third, last],
                 // Somewhere ordinary and public that no story uses.
-                _ => [146, 70u8.wrapping_add(low / 4), 10u8.wrapping_add(low), last],
+                _ => [146, 70u8.wrapping_add(wide), 10u8.wrapping_add(low), last],
             };
             Ipv4Addr::from(octets).into()
         }
@@ -103,10 +112,10 @@ mod tests {
 
     #[test]
     fn an_address_moves_within_its_class() {
-        let moved = |text: &str| moved(text.parse().unwrap(), 3).to_string();
+        let moved = |text: &str| moved(text.parse().unwrap(), 3, 1).to_string();
         assert_eq!(moved("10.1.2.3"), "10.177.3.3");
         assert_eq!(moved("192.168.1.7"), "192.168.153.7");
-        assert_eq!(moved("45.140.16.9"), "146.70.13.9");
+        assert_eq!(moved("45.140.16.9"), "146.71.13.9");
         assert_eq!(moved("127.0.0.1"), "127.0.0.1");
         assert_eq!(moved("2a0b:1::5"), "2a0d:5600:3::5");
         assert!(moved("fd00:1::5").starts_with("fd00:5eed:"));

@@ -42,7 +42,8 @@
 //! os = "linux"                        # linux, windows, windows_xp, mac, freebsd, appliance
 //! resolver = "dns"                    # the host whose resolver it asks
 //! names = ["news.example"]            # DNS names that lead to its addresses (TTL 300)
-//! closed_ports = "refuse"             # or "ignore": a silent host
+//! closed_ports = "refuse"             # or "ignore": a silent host; "prohibit": says so by ICMP code 10 (IPv6: code 1)
+//! gate = "45.140.16.1"                # in whose name it prohibits, the router's before it; its own otherwise
 //! late_answers = "unreachable"        # or "ignore": what a UDP packet to a closed port draws
 //! renumbering = "moves"               # or "stays": keeps its address when a story is renumbered
 //! outages = [{ from = "10s", until = "25s" }]          # it is down: receives and sends nothing
@@ -384,6 +385,7 @@ pub(crate) enum ClosedPorts {
     #[default]
     Refuse,
     Ignore,
+    Prohibit,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -434,6 +436,7 @@ pub(crate) struct HostStory {
     pub(crate) names: Vec<String>,
     #[serde(default)]
     pub(crate) closed_ports: ClosedPorts,
+    pub(crate) gate: Option<IpAddr>,
     #[serde(default)]
     pub(crate) late_answers: LateAnswers,
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 
 use super::exchange::{Answer, AskedBy, SpareLists};
 use crate::flow::path_profile::PathProfile;
@@ -180,6 +180,9 @@ struct Entry {
     resolver: Resolver,
 }
 
+/// The most answered addresses one shard remembers; hosts at later ones are taken for nameless.
+const MOST_NAMED: usize = 4096;
+
 /// What one shard knows of pairs of client and server. When it is full, a pair not used since the last round leaves
 /// (the clock algorithm), which depends on the packets alone.
 #[derive(Debug, Default)]
@@ -190,6 +193,7 @@ pub struct ResolverHabits {
     answered: u64,
     unanswered: u64,
     spare: SpareLists,
+    named: HashSet<IpAddr>,
 }
 
 fn hash(client: IpAddr, server: IpAddr) -> u64 {
@@ -206,6 +210,20 @@ impl ResolverHabits {
     /// What flows that are over have left behind.
     pub(super) const fn spare(&mut self) -> &mut SpareLists {
         &mut self.spare
+    }
+
+    /// Remembers that a name was answered with `addresses`, as far as there is room.
+    pub(super) fn learn_named(&mut self, addresses: &[IpAddr]) {
+        for address in addresses {
+            if self.named.len() < MOST_NAMED {
+                self.named.insert(*address);
+            }
+        }
+    }
+
+    /// The addresses that names were answered with, in no order.
+    pub fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.named.iter().copied()
     }
 
     pub(super) const fn count_answered(&mut self) {

@@ -637,7 +637,8 @@ mod tests {
             issuer("C=KK, CN=НЕГІЗГІ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ"),
             Some("issuer-kz-root-2015")
         );
-        assert_eq!(issuer("C=US, O=Let's Encrypt"), None);
+        assert_eq!(issuer("C=US, O=Let's Encrypt"), Some("issuer-public-lets-encrypt"));
+        assert_eq!(issuer("O=Example, CN=Example CA"), None);
     }
 
     #[test]

@@ -57,7 +57,7 @@ const OTHERS_SERVED: u32 = 2;
 pub(super) fn compare_with_other_names(finding: &mut Finding, baselines: &Baselines) {
     let by_name = matches!(
         finding.kind,
-        Kind::RstInjection | Kind::SilentDrop | Kind::FinInjection | Kind::TlsAlertInjection
+        Kind::RstInjection | Kind::SilentDrop | Kind::FinInjection | Kind::TlsAlertInjection | Kind::IcmpProhibited
     );
     let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
     let (true, Some(name)) = (by_name, name) else { return };

@@ -29,12 +29,19 @@ pub enum DropsObservation {
     },
     /// The volume is one at which freezing boxes are known to cut.
     FreezeTypicalVolume,
-    /// Other flows froze at about the same volume.
+    /// Flows froze at about the same volume, one after the other, each after the server had answered it.
     FrozenAtTheSameVolume {
-        /// How many flows, this one included.
+        /// How many flows, this one included; those that froze together count once.
+        flows: u32,
+        /// Flows of the same client that carried far more in the same minutes.
+        others: u32,
+    },
+    /// Flows with the same server broke off at the same moment, or new ones were not answered.
+    ServerFellSilent {
+        /// How many flows.
         flows: u32,
     },
-    /// A flow with the same server carried far more.
+    /// A flow for the same name with the same server carried far more.
     OthersCarryMore {
         /// How many flows.
         flows: u32,
@@ -62,6 +69,11 @@ pub enum DropsObservation {
     SynsUnanswered {
         /// How many SYNs.
         tries: u16,
+    },
+    /// Flow after flow is not answered.
+    FlowsUnanswered {
+        /// How many flows, as far as they are named.
+        flows: u32,
     },
     /// Flows to this address die, while the same client's flows to others work.
     OnlyThisAddress {
@@ -100,7 +112,21 @@ pub enum DropsObservation {
     NetworksFellSilent {
         /// Networks that fell silent.
         silent: u32,
-        /// Networks that answered.
+        /// Networks that answered meanwhile.
+        working: u32,
+        /// Of the silent ones, networks that answered again afterwards.
+        back: u32,
+    },
+    /// Between the last answer of any silent network and the first silence of one lies little time.
+    SharpOnset {
+        /// How much.
+        within: Duration,
+    },
+    /// Networks of hosts that names lead to are silent as long as the capture lasts, while others work.
+    NetworksSilentThroughout {
+        /// Networks that are silent.
+        silent: u32,
+        /// Networks that answered meanwhile.
         working: u32,
     },
 }
@@ -125,10 +151,12 @@ impl DropsObservation {
                 0.15,
                 "14-32 KB or about 25 packets: net4people/bbs 490; margin [E]",
             ),
-            Self::FrozenAtTheSameVolume { flows } => match flows {
-                3.. => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.01, JUDGED),
-                0..=2 => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.12, JUDGED),
+            Self::FrozenAtTheSameVolume { flows, others } => match (flows, others) {
+                (3.., _) => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.01, JUDGED),
+                (0..=2, 1..) => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.05, JUDGED),
+                (0..=2, 0) => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.12, JUDGED),
             },
+            Self::ServerFellSilent { .. } => row("server_fell_silent", CrossFlow, 0.03, 0.60, JUDGED),
             Self::OthersCarryMore { .. } => row("others_carry_more", CrossFlow, 0.10, 0.60, JUDGED),
             Self::NameServedToo { .. } => row("name_served_too", CrossFlow, 0.05, 0.60, JUDGED),
             Self::DiesAtSeveralServers { .. } => row(
@@ -148,6 +176,7 @@ impl DropsObservation {
             Self::HiddenName => row("hidden_name", Content, 0.50, 0.50, "a note"),
             Self::EncryptedDns => row("encrypted_dns", Timing, 0.50, 0.50, "a note"),
             Self::SynsUnanswered { .. } => row("syns_unanswered", Aftermath, 0.90, 0.15, JUDGED),
+            Self::FlowsUnanswered { .. } => row("flows_unanswered", Aftermath, 0.90, 0.15, JUDGED),
             Self::OnlyThisAddress { flows, ways, .. } => match (flows, ways) {
                 (3.., 3..) => row("only_this_address", CrossFlow, 0.90, 0.03, JUDGED),
                 (3.., _) => row("only_this_address", CrossFlow, 0.90, 0.05, JUDGED),
@@ -177,6 +206,14 @@ impl DropsObservation {
                 0 | 1 => row("failed_then_recovered", CrossFlow, 0.60, 0.04, JUDGED),
             },
             Self::NetworksFellSilent { .. } => row("networks_fell_silent", CrossFlow, 0.90, 0.01, "wire-facts 7.5 [E]"),
+            Self::SharpOnset { .. } => row("sharp_onset", Timing, 0.80, 0.05, JUDGED),
+            Self::NetworksSilentThroughout { .. } => row(
+                "networks_silent_throughout",
+                CrossFlow,
+                0.90,
+                0.04,
+                "wire-facts 7.5, without the onset [E]",
+            ),
         }
     }
 }
@@ -193,8 +230,23 @@ impl fmt::Display for DropsObservation {
                 "the flow was healthy for {bytes} bytes in {packets} packets, then {tries} packets tried in vain"
             ),
             Self::FreezeTypicalVolume => f.write_str("the volume is one at which freezing boxes are known to cut"),
-            Self::FrozenAtTheSameVolume { flows } => write!(f, "{flows} flows froze at about the same volume"),
-            Self::OthersCarryMore { flows } => write!(f, "{flows} flows with the same server carried far more"),
+            Self::FrozenAtTheSameVolume { flows, others } => {
+                write!(f, "{flows} flows froze at about the same volume, one after the other")?;
+                match others {
+                    0 => Ok(()),
+                    others => write!(f, ", while {others} of the client's carried far more"),
+                }
+            }
+            Self::ServerFellSilent { flows } => write!(
+                f,
+                "{flows} flows with the same server broke off at the same moment or were not answered after it: it may have died"
+            ),
+            Self::OthersCarryMore { flows } => {
+                write!(
+                    f,
+                    "{flows} flows for the same name with the same server carried far more"
+                )
+            }
             Self::NameServedToo { served } => write!(f, "the same name was served by this server in {served} flows"),
             Self::DiesAtSeveralServers { servers } => write!(
                 f,
@@ -207,6 +259,7 @@ impl fmt::Display for DropsObservation {
             Self::HiddenName => f.write_str("the ClientHello hides the name asked for; the one told is the outer one"),
             Self::EncryptedDns => f.write_str("the flow goes to a DNS resolver over TLS"),
             Self::SynsUnanswered { tries } => write!(f, "{tries} SYNs were not answered"),
+            Self::FlowsUnanswered { flows } => write!(f, "{flows} flows were not answered, however often they asked"),
             Self::OnlyThisAddress { flows, ways, others } => write!(
                 f,
                 "{flows} flows to this address die ({ways} clients and ports), while {others} other hosts answered the client in the same minutes"
@@ -230,9 +283,24 @@ impl fmt::Display for DropsObservation {
                 f,
                 "{failed} flows without the name failed after the trigger, and later ones work again"
             ),
-            Self::NetworksFellSilent { silent, working } => write!(
+            Self::NetworksFellSilent { silent, working, back } => {
+                write!(
+                    f,
+                    "{silent} networks that had answered fell silent together, while {working} others went on answering"
+                )?;
+                match back {
+                    0 => Ok(()),
+                    back => write!(f, "; {back} of them answer again afterwards"),
+                }
+            }
+            Self::SharpOnset { within } => write!(
                 f,
-                "{silent} networks that work at other times fell silent together, while {working} others answered"
+                "no silent network answered after the first silence, and the last answer came {} before it",
+                readable(*within)
+            ),
+            Self::NetworksSilentThroughout { silent, working } => write!(
+                f,
+                "{silent} networks that names lead to never answered in this capture, while {working} others did; how it began was not seen"
             ),
         }
     }

@@ -75,6 +75,8 @@ struct Block<'a> {
     volume: Option<VolumeObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
     residual: Option<ResidualObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsObject<'a>>,
 }
 
 /// The files of a list of packets, if any of them lies elsewhere than the deciding packet.
@@ -170,6 +172,15 @@ struct ResidualObject {
     at_most_s: f64,
 }
 
+#[derive(Serialize)]
+struct TlsObject<'a> {
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+}
+
 /// The run's files, and the one a record's numbers count in.
 #[derive(Clone, Copy)]
 struct Home<'a> {
@@ -244,6 +255,11 @@ impl<'a> BlockRecord<'a> {
                 tuple: residual.tuple.size(),
                 longer_than_s: hundredths(residual.failed.as_secs_f64()),
                 at_most_s: hundredths(residual.worked.as_secs_f64()),
+            }),
+            tls: finding.particulars.tls.as_ref().map(|tls| TlsObject {
+                version: tls.version,
+                issuer: tls.issuer.as_deref(),
+                subject: tls.subject.as_deref(),
             }),
         };
         Some(Self {

@@ -65,6 +65,7 @@ struct CoverageObject {
     dns_unanswered: u64,
     evicted: u64,
     heads_refused: u64,
+    not_compared: u64,
     findings_dropped: u64,
 }
 
@@ -126,6 +127,7 @@ fn coverage_object(coverage: &Coverage) -> CoverageObject {
         dns_unanswered,
         evicted,
         heads_refused,
+        not_compared,
         findings_dropped,
     } = *coverage;
     let reasons = Undissected::ALL.map(|reason| (reason.key(), undissected.get(&reason).copied().unwrap_or(0)));
@@ -145,6 +147,7 @@ fn coverage_object(coverage: &Coverage) -> CoverageObject {
         dns_unanswered,
         evicted,
         heads_refused,
+        not_compared,
         findings_dropped,
     }
 }

@@ -294,6 +294,21 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
             ),
         );
     }
+    if let Some(tls) = &particulars.tls {
+        let issued = |what: &str, name: &Option<String>| match name {
+            Some(name) => format!(", {what} {}", escaped(name)),
+            None => String::new(),
+        };
+        page.field(
+            "session",
+            &format!(
+                "{}{}{}",
+                tls.version,
+                issued("certificate for", &tls.subject),
+                issued("issued by", &tls.issuer)
+            ),
+        );
+    }
     if let Some(row) = &particulars.fingerprint {
         let known = row
             .known_from

@@ -135,7 +135,7 @@ fn undissected(reason: Undissected, count: u64) -> (Weight, String) {
 fn counters(coverage: &Coverage, say: &mut impl FnMut(Weight, String)) {
     use Weight::{Missed, Noted};
     let tcp = grouped(coverage.tcp_flows);
-    let rows: [(u64, Weight, &str, String); 10] = [
+    let rows: [(u64, Weight, &str, String); 11] = [
         (
             coverage.other_protocols,
             Noted,
@@ -189,6 +189,14 @@ fn counters(coverage: &Coverage, say: &mut impl FnMut(Weight, String)) {
             Missed,
             "flow",
             "whose first bytes could not be kept, as the store for them was full: their names may be missing."
+                .to_owned(),
+        ),
+        (
+            coverage.not_compared,
+            Missed,
+            "TCP flow",
+            "that others could not be compared with, as the store for what flows came to was full: blocks that only the \
+             comparison shows may be missing."
                 .to_owned(),
         ),
         (
