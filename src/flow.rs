@@ -11,6 +11,7 @@ pub mod flow;
 pub mod flow_key;
 pub mod flow_table;
 pub mod heads;
+pub mod mirror;
 pub mod path_profile;
 pub mod side;
 pub mod waiting;

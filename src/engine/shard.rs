@@ -18,6 +18,7 @@ use crate::flow::flow::Flow;
 use crate::flow::flow_key::{End, FlowKey};
 use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
 use crate::flow::heads::Heads;
+use crate::flow::mirror::Mirror;
 use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
 use crate::packet::dissect::dissect;
@@ -67,6 +68,8 @@ pub struct Shard {
     baselines: Arc<Baselines>,
     hosts: HashSet<IpAddr>,
     traces: Vec<FlowTrace>,
+    /// Whether the capture shows packets more than once, as far as this shard's flows tell.
+    mirror: Mirror,
     now: Timestamp,
 }
 
@@ -93,6 +96,7 @@ impl Shard {
             hosts: HashSet::new(),
             // Pages that are never written to cost nothing; growing would copy traces in the middle of a capture.
             traces: Vec::with_capacity(MOST_TRACES),
+            mirror: Mirror::default(),
             now: Timestamp::EPOCH,
         }
     }
@@ -146,17 +150,9 @@ impl Shard {
         let held = self.table.get_mut(id);
         let Some(flow) = &mut held.flow else { return };
         let note = Note::of(packet, segment);
-        if flow.is_copy(end, &note) {
-            let reset = segment.flags.rst();
-            if !reset {
-                flow.copies = flow.copies.saturating_add(1);
-            }
-            // Identical resets may be the mark of a box; only where the capture doubles other packets too are they
-            // copies. A copy of anything else says nothing new.
-            if !reset || flow.is_mirrored() {
-                self.coverage.duplicates += 1;
-                return;
-            }
+        if flow.is_copy(end, &note, &mut self.mirror) {
+            self.coverage.duplicates += 1;
+            return;
         }
         let sender = flow.party(end);
         let side = flow.side(sender);
@@ -342,6 +338,7 @@ impl Shard {
             self.end_flow(id, Ending::CaptureEnded, now);
         }
         self.suspicions.clear();
+        self.mirror = Mirror::default();
         self.now = Timestamp::EPOCH;
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::asked::{Asked, name_text};
 use super::flow_key::{End, FlowKey};
 use super::heads::Heads;
-use super::side::{Note, Side};
+use super::mirror::{Disguise, Mirror};
+use super::side::{COPIED_WITHIN, Note, Side};
 use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage, TriggerKind};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber};
@@ -50,14 +51,19 @@ pub struct Flow {
     pub asked: Option<Asked>,
     /// How many requests were seen.
     pub requests: u16,
-    /// Packets that were copies of one just seen.
-    pub copies: u16,
+    /// Whether and how the capture shows its packets more than once.
+    mirror: Mirror,
+    /// How many resets of each end repeated its first.
+    repeated_resets: [u32; 2],
     /// Packets whose payload was cut by the snap length.
     pub snapped: u16,
     sides: [Side; 2],
     handshake_done: Option<Timestamp>,
     readings: u8,
 }
+
+/// So many packets show no habit of the capture by themselves.
+const SHORT: u32 = 3;
 
 /// Ports at which servers listen although they are above 1023.
 const fn is_service_port(port: u16) -> bool {
@@ -88,7 +94,8 @@ impl Flow {
             application: Application::Unknown,
             asked: None,
             requests: 0,
-            copies: 0,
+            mirror: Mirror::default(),
+            repeated_resets: [0; 2],
             snapped: 0,
             sides: [Side::default(), Side::default()],
             handshake_done: None,
@@ -143,13 +150,6 @@ impl Flow {
         self.sides[0].opening.is_some() || self.sides[1].opening.is_some()
     }
 
-    /// Whether the capture shows this flow's packets twice.
-    #[must_use]
-    pub const fn is_mirrored(&self) -> bool {
-        let packets = self.sides[0].packets + self.sides[1].packets;
-        self.copies as u32 * 3 >= packets && self.copies > 0
-    }
-
     /// The shortest time in which `party` can answer what passes the tap, as the handshake showed: SYN to SYN-ACK for
     /// the server, SYN-ACK to its ACK for the client. None where a retransmission makes that ambiguous (Karn).
     #[must_use]
@@ -197,14 +197,36 @@ impl Flow {
         }
     }
 
-    /// Whether `note` is a copy of one of `sender`'s last packets that a mirror made.
-    #[must_use]
-    pub fn is_copy(&self, sender: End, note: &Note) -> bool {
+    /// Whether `note` is a copy of one of `sender`'s last packets that the capture made; `capture` is what is known of
+    /// its habits by other flows.
+    pub fn is_copy(&mut self, sender: End, note: &Note, capture: &mut Mirror) -> bool {
         let side = &self.sides[sender.index()];
-        side.notes()
-            .take(4)
-            .chain(side.reset.as_ref())
-            .any(|earlier| earlier.is_copied_by(note))
+        let recent = side
+            .notes()
+            .take_while(|earlier| note.at.since(earlier.at) <= COPIED_WITHIN);
+        let mut earlier = recent.chain(side.reset.as_ref());
+        let Some(earlier) = earlier.find(|earlier| earlier.is_copied_by(note)) else {
+            self.mirror.count_packet();
+            capture.count_packet();
+            return false;
+        };
+        let worn = Disguise::between(&earlier.marks, &note.marks);
+        if !note.flags.rst() {
+            self.mirror.count_copy(worn);
+            capture.count_copy(worn);
+            return true;
+        }
+        let repeated = &mut self.repeated_resets[sender.index()];
+        *repeated = repeated.saturating_add(1);
+        let shows_habit = self.sides[0].packets + self.sides[1].packets > SHORT;
+        let habit = if self.mirror.doubles() {
+            &self.mirror
+        } else if !shows_habit && capture.surely_doubles() {
+            capture
+        } else {
+            return false;
+        };
+        habit.made(worn, *repeated)
     }
 
     /// Whether `segment`, sent by `sender`, cannot belong to this flow: a new SYN on the same ports.

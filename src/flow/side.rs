@@ -1,5 +1,7 @@
 //! One end of a flow, as its own packets show it.
 
+use std::time::Duration;
+
 use super::heads::HeadId;
 use super::path_profile::PathProfile;
 use crate::packet::frame::FrameNumber;
@@ -9,6 +11,9 @@ use crate::time::Timestamp;
 
 /// How many of a side's last segments are remembered (Weaver et al. keep 10; wire-facts 2.1).
 pub const NOTES: usize = 8;
+
+/// A packet seen again within this time with the same headers is the same packet (wire-facts 8).
+pub const COPIED_WITHIN: Duration = Duration::from_millis(5);
 
 /// A segment, reduced to what later packets are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +65,6 @@ impl Note {
     /// one apart (wire-facts 8; zeek#2206 for the TTL).
     #[must_use]
     pub fn is_copied_by(&self, other: &Self) -> bool {
-        const MIRROR: std::time::Duration = std::time::Duration::from_millis(5);
         self.seq == other.seq
             && self.span == other.span
             && self.ack == other.ack
@@ -68,7 +72,7 @@ impl Note {
             && self.window == other.window
             && self.marks.ip_id == other.marks.ip_id
             && self.marks.ttl.abs_diff(other.marks.ttl) <= 1
-            && other.at.since(self.at) <= MIRROR
+            && other.at.since(self.at) <= COPIED_WITHIN
     }
 }
 

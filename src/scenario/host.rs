@@ -47,6 +47,8 @@ struct Connection {
     flow_label: u32,
     wake_at: Option<SimTime>,
     guarded: bool,
+    /// When the last segment came.
+    heard_at: Option<SimTime>,
 }
 
 /// A UDP socket of a task.
@@ -411,6 +413,7 @@ impl Kernel {
             flow_label: self.chance.word() & 0xF_FFFF,
             wake_at: None,
             guarded: false,
+            heard_at: None,
         };
         self.connections.insert(name, connection);
     }
@@ -421,8 +424,16 @@ impl Kernel {
         if let Some(connection) = self.connections.get_mut(&name)
             && connection.tcp.state() != State::Closed
         {
+            let heard_at = connection.heard_at.replace(now);
             if !(fresh_syn && connection.tcp.yields_to(segment)) {
-                connection.tcp.receive(segment, now);
+                let guard = self.web.as_ref().and_then(|web| web.guard);
+                let forgets = guard.and_then(|guard| Some((guard, heard_at? + guard.forgets?.0)));
+                match forgets {
+                    Some((guard, forgotten_at)) if now > forgotten_at && !segment.has(flag::RST) => {
+                        self.forgotten(datagram, segment, guard, now);
+                    }
+                    _ => connection.tcp.receive(segment, now),
+                }
                 return true;
             }
             self.connections.remove(&name);
@@ -687,9 +698,25 @@ impl Kernel {
         }
     }
 
+    /// A firewall before the server has forgotten the flow, and answers what still comes with a RST of its own.
+    fn forgotten(&mut self, datagram: &Datagram, segment: &Segment, guard: GuardStory, now: SimTime) {
+        let id = self.chance.half();
+        let mut ip = self.header(datagram.ip.dst, datagram.ip.src, id, false);
+        ip.ttl = guard.ttl;
+        let reset = Segment {
+            src_port: segment.dst_port,
+            dst_port: segment.src_port,
+            seq: segment.ack,
+            flags: flag::RST,
+            ..Segment::default()
+        };
+        let body = Body::Tcp(reset);
+        self.put_later(now + guard.after.0, Later::Raw(Datagram { ip, body }));
+    }
+
     /// A firewall before the server clears away a closed flow: a RST to the client with the firewall's TTL.
     fn guard(&mut self, name: ConnectionName, now: SimTime) {
-        let Some(GuardStory { ttl, after }) = self.web.as_ref().and_then(|web| web.guard) else {
+        let Some(GuardStory { ttl, after, .. }) = self.web.as_ref().and_then(|web| web.guard) else {
             return;
         };
         let Some(connection) = self.connections.get_mut(&name) else {

@@ -58,7 +58,8 @@
 //! idle_end = "fin"                    # … with a "fin" or a "reset"
 //! server = "nginx"                    # Server header
 //! window = 65160                      # receive window, if not the operating system's
-//! guard = { ttl = 255, after = "3ms" }  # a firewall before the server that resets closed flows with its own TTL
+//! guard = { ttl = 255, after = "3ms" }  # a firewall before the server that resets closed flows with its own TTL;
+//!                                     # forgets = "60s": and what comes later than that on an idle one
 //! syn_proxy = 255                     # a device in front answers SYNs, with this TTL
 //! tls = "1.3"                         # or "1.2", with a certificate anybody can read …
 //! authority = "lets_encrypt"          # … signed by this one: lets_encrypt, digicert, qaznet, isca, fortinet, own
@@ -469,6 +470,9 @@ pub(crate) enum IdleEnd {
 pub(crate) struct GuardStory {
     pub(crate) ttl: u8,
     pub(crate) after: Span,
+    /// Flows idle that long are forgotten.
+    #[serde(default)]
+    pub(crate) forgets: Option<Span>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -8,9 +8,10 @@ use crate::detect::detector::Sighting;
 use crate::finding::finding::{Party, Stage};
 use crate::flow::asked::Asked;
 use crate::flow::path_profile::PathProfile;
-use crate::flow::side::Note;
+use crate::flow::side::{Note, Side};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
+use crate::time::Timestamp;
 
 /// How many resets of one sender are looked at one by one; the rest are only named.
 pub(super) const RESETS: usize = 8;
@@ -65,7 +66,8 @@ pub(super) struct Before {
     pub(super) odd_fin: Option<Note>,
     /// A reset of the peer.
     pub(super) peer_reset: Option<Note>,
-    /// Time since the last packet of either side.
+    /// Time since the last packet of either side, or how long nothing had come before what the peer just sent, if that
+    /// is long enough for the flow to have been forgotten.
     pub(super) idle: Duration,
     /// Data packets of the client.
     pub(super) client_data: u32,
@@ -121,7 +123,7 @@ impl Case {
             *(if odd { &mut odd_fin } else { &mut fin }) = Some(note);
         }
         let last = [sender.last_at, peer.last_at].into_iter().flatten().max();
-        let ecn = |side: &crate::flow::side::Side| side.opening.is_some_and(|opening| opening.flags.any(0x1c0));
+        let ecn = |side: &Side| side.opening.is_some_and(|opening| opening.flags.any(0x1c0));
         let before = Before {
             stage: flow.stage(),
             sender_end: sender.end,
@@ -133,7 +135,9 @@ impl Case {
             fin,
             odd_fin,
             peer_reset: peer.reset,
-            idle: last.map_or(Duration::ZERO, |last| at.since(last)),
+            idle: last
+                .map_or(Duration::ZERO, |last| at.since(last))
+                .max(forgotten_for(sender, peer)),
             client_data: flow.side(Party::Client).data_packets,
             server_last_data: flow.side(Party::Server).last_data,
             round_trip,
@@ -195,6 +199,29 @@ impl Case {
             .iter()
             .filter(move |reset| reset.note.at.since(first) <= BURST)
     }
+}
+
+/// Balancers and NATs forget flows after a minute or more (AWS balancers: 60 s; RFC 5382 wants two hours); some
+/// firewalls sooner [E].
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
+/// How long nothing had come when the peer spoke again, to which the sender has not answered yet: whoever has forgotten
+/// the flow in between resets it now.
+fn forgotten_for(sender: &Side, peer: &Side) -> Duration {
+    let Some(silent_since) = sender.last_at else {
+        return Duration::ZERO;
+    };
+    let mut longest = Duration::ZERO;
+    let mut later: Option<Timestamp> = None;
+    // Newest first.
+    let since = peer.notes().map(|note| note.at).take_while(|at| *at > silent_since);
+    for at in since.chain([silent_since]) {
+        if let Some(later) = later {
+            longest = longest.max(later.since(at));
+        }
+        later = Some(at);
+    }
+    if longest >= FORGOTTEN { longest } else { Duration::ZERO }
 }
 
 /// Resets that come this close together are one burst (wire-facts 6.4: two resets in 50 ms).
