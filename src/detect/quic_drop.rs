@@ -337,7 +337,10 @@ impl Case {
             self.tries = self.tries.saturating_add(1);
             self.last_try = at;
         }
-        _ = self.in_vain.try_push(frame);
+        // What the client first says after the server answered may have come through; its repetitions tell that none does.
+        if self.server_packets == 0 || self.tries > 1 {
+            _ = self.in_vain.try_push(frame);
+        }
         if self.name.is_empty() && self.openings < MOST_OPENINGS {
             self.read(frame, payload);
         }

@@ -108,6 +108,9 @@ mod tests {
     fn trace(server: u8, name: &str, fate: Fate) -> FlowTrace {
         let (client, server) = ends(server);
         FlowTrace {
+            heard: Timestamp::EPOCH,
+            carried: 0,
+            silence: Duration::ZERO,
             protocol: Protocol::Udp,
             client,
             server,
