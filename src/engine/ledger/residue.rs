@@ -104,6 +104,8 @@ fn sets_off(finding: &Finding) -> bool {
 struct Residue<'a> {
     failed: Vec<&'a FlowTrace>,
     residual: Residual,
+    /// Flows of the same hosts that it is not bound to and that were served before it was over.
+    meanwhile: u32,
 }
 
 impl<'a> Residue<'a> {
@@ -156,7 +158,15 @@ impl<'a> Residue<'a> {
                     failed: last.ended.since(trigger.at),
                     worked: worked.began.since(trigger.at),
                 };
-                (residual.failed < residual.worked).then_some(Self { failed, residual })
+                let meanwhile = later
+                    .iter()
+                    .filter(|trace| !matching(tuple, trace) && trace.fate == Fate::Served && trace.began <= last.ended)
+                    .count() as u32;
+                (residual.failed < residual.worked).then_some(Self {
+                    failed,
+                    residual,
+                    meanwhile,
+                })
             })
     }
 
@@ -173,6 +183,7 @@ impl<'a> Residue<'a> {
             Evidence::at(
                 Observation::Drops(DropsObservation::FailedThenRecovered {
                     failed: self.failed.len() as u32,
+                    meanwhile: self.meanwhile,
                 }),
                 &dropped,
             ),
