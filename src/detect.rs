@@ -22,5 +22,6 @@ mod stall;
 #[cfg(test)]
 mod stream_stories;
 pub mod syn_ack_injection;
+pub mod throttling;
 pub mod tls_alert_injection;
 pub mod volume_freeze;

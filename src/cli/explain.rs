@@ -44,15 +44,13 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::SynAckInjection => Some(include_str!("../detect/syn_ack_injection.rs")),
         Kind::TlsAlertInjection => Some(include_str!("../detect/tls_alert_injection.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::Throttling => Some(include_str!("../detect/throttling.rs")),
         Kind::VolumeFreeze => Some(include_str!("../detect/volume_freeze.rs")),
         Kind::Shutdown => Some(include_str!("../engine/ledger/shutdown.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
-        Kind::TlsInterception
-        | Kind::QuicDrop
-        | Kind::DnsBlockAnswer
-        | Kind::IcmpProhibited
-        | Kind::Throttling
-        | Kind::CaptivePortal => None,
+        Kind::TlsInterception | Kind::QuicDrop | Kind::DnsBlockAnswer | Kind::IcmpProhibited | Kind::CaptivePortal => {
+            None
+        }
     }
 }
 

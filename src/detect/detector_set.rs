@@ -11,6 +11,7 @@ use super::payload_injection::PayloadInjection;
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
+use super::throttling::Throttling;
 use super::tls_alert_injection::TlsAlertInjection;
 use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
@@ -103,4 +104,5 @@ detectors! {
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
     volume_freeze: VolumeFreeze,
+    throttling: Throttling,
 }

@@ -3,6 +3,7 @@
 mod deaths;
 mod freezes;
 mod hosts;
+mod paces;
 mod reach;
 mod residue;
 mod shutdown;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use self::deaths::Deaths;
 use self::freezes::Freezes;
 use self::hosts::{compare_with_host, compare_with_other_names};
+use self::paces::Paces;
 use self::reach::Reach;
 use super::baselines::{Baselines, DomainId};
 use super::trace::FlowTrace;
@@ -64,12 +66,14 @@ impl Ledger {
         traces.sort_by_key(|trace| trace.first_frame);
         let deaths = Deaths::of(&findings, &traces);
         let freezes = Freezes::of(&findings, &traces);
+        let paces = Paces::of(&findings, &traces);
         let reach = Reach::of(&traces);
         for finding in &mut findings {
             deaths.compare(finding, baselines);
             compare_with_host(finding, baselines);
             compare_with_other_names(finding, baselines);
             freezes.compare(finding, &traces);
+            paces.compare(finding, &traces);
             reach.compare(finding);
         }
         shutdown::tell(&mut findings, &traces, &named);

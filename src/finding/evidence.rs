@@ -4,6 +4,7 @@
 //! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
 
 mod drops;
+mod pace;
 mod row;
 mod stream;
 
@@ -17,6 +18,7 @@ use super::weight::{Group, Weight};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use drops::DropsObservation;
+pub use pace::PaceObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
 
@@ -28,6 +30,8 @@ pub type FrameList = ArrayVec<FrameNumber, 8>;
 pub enum Observation {
     /// Of packets that are not answered.
     Drops(DropsObservation),
+    /// Of how fast a flow runs.
+    Pace(PaceObservation),
     /// Data, an end or an opening of a TCP stream that its sender never sent.
     Stream(StreamObservation),
 
@@ -342,6 +346,7 @@ impl Observation {
         const JUDGED: &str = "[E]";
         match self {
             Self::Drops(observation) => observation.row(),
+            Self::Pace(observation) => observation.row(),
             Self::Stream(observation) => observation.row(),
             Self::DataAfterReset { .. } => proof("data_after_reset", Sequence, 0.50, 0.005, WEAVER),
             Self::SenderWentOn { .. } => proof(
@@ -636,6 +641,7 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drops(observation) => observation.fmt(f),
+            Self::Pace(observation) => observation.fmt(f),
             Self::Stream(observation) => observation.fmt(f),
             Self::DataAfterReset { after } => {
                 write!(f, "the sender went on sending {} after its own reset", readable(*after))

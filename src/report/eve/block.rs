@@ -75,6 +75,8 @@ struct Block<'a> {
     volume: Option<VolumeObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
     residual: Option<ResidualObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle: Option<ThrottleObject>,
 }
 
 /// The files of a list of packets, if any of them lies elsewhere than the deciding packet.
@@ -156,6 +158,13 @@ struct VolumeObject {
 }
 
 #[derive(Serialize)]
+struct ThrottleObject {
+    manner: &'static str,
+    rate_kbit_s: u64,
+    burst_bytes: u64,
+}
+
+#[derive(Serialize)]
 struct ResidualObject {
     tuple: u8,
     longer_than_s: f64,
@@ -233,6 +242,11 @@ impl<'a> BlockRecord<'a> {
                 tuple: residual.tuple.size(),
                 longer_than_s: hundredths(residual.failed.as_secs_f64()),
                 at_most_s: hundredths(residual.worked.as_secs_f64()),
+            }),
+            throttle: finding.particulars.throttle.map(|throttle| ThrottleObject {
+                manner: throttle.manner.key(),
+                rate_kbit_s: throttle.kbit_s,
+                burst_bytes: throttle.burst,
             }),
         };
         Some(Self {
