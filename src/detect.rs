@@ -25,6 +25,7 @@ mod stall;
 #[cfg(test)]
 mod stream_stories;
 pub mod syn_ack_injection;
+pub mod throttling;
 pub mod tls_alert_injection;
 pub mod tls_interception;
 pub mod volume_freeze;

@@ -46,13 +46,13 @@ const fn source(kind: Kind) -> Option<&'static str> {
         Kind::TlsInterception => Some(include_str!("../detect/tls_interception.rs")),
         Kind::IcmpProhibited => Some(include_str!("../detect/icmp_prohibited.rs")),
         Kind::IpBlackhole => Some(include_str!("../detect/ip_blackhole.rs")),
+        Kind::Throttling => Some(include_str!("../detect/throttling.rs")),
         Kind::VolumeFreeze => Some(include_str!("../detect/volume_freeze.rs")),
         Kind::Shutdown => Some(include_str!("../engine/ledger/shutdown.rs")),
         Kind::ResidualBlock => Some(include_str!("../engine/ledger/residue.rs")),
         Kind::DnsBlockAnswer => Some(include_str!("../detect/dns_injection/block_answer.rs")),
         Kind::CaptivePortal => Some(include_str!("../detect/captive_portal.rs")),
         Kind::QuicDrop => Some(include_str!("../detect/quic_drop.rs")),
-        Kind::Throttling => None,
     }
 }
 

@@ -15,6 +15,7 @@ use super::quic_drop::{Handshake, QuicDrop};
 use super::rst_injection::RstInjection;
 use super::silent_drop::SilentDrop;
 use super::syn_ack_injection::SynAckInjection;
+use super::throttling::Throttling;
 use super::tls_alert_injection::TlsAlertInjection;
 use super::tls_interception::TlsInterception;
 use super::volume_freeze::VolumeFreeze;
@@ -130,4 +131,5 @@ detectors! {
     volume_freeze: VolumeFreeze,
     captive_portal: CaptivePortal,
     quic_drop: QuicDrop,
+    throttling: Throttling,
 }

@@ -4,14 +4,15 @@
 //! Every SYN of a flow, and whether anything at all came back.
 //!
 //! # How it tells
-//! SYN after SYN is not answered. That alone is a host that is off. What the other flows show decides: the same client
-//! reaches other hosts in the same minutes, several flows, clients and ports die at this address alone, and, before or
-//! after, the address answers.
+//! SYN after SYN is not answered, to the end or for a time. That alone is a host that is off. What the other flows show
+//! decides: the same client reaches other hosts in the same minutes, several flows, clients and ports die at this address
+//! alone, and, before or after, the address answers. Above `possible` it takes more: an address that several unrelated
+//! sites share, half a minute of silence for several clients at once, and neighbours in the same network that answer.
 //!
 //! # What it mistakes
 //! A host that is off looks the same as one that is black-holed, so without a time at which the address answered the
-//! verdict stays at `possible`. A scan is told by the many addresses that are silent. A service that was restarted
-//! between two tries may be taken for a block that was lifted.
+//! verdict stays at `possible`. A server of many sites that fails for a while amid neighbours that go on may be taken for
+//! a block that was lifted: who cut it is not written on the wire. A scan is told by the many addresses that are silent.
 //!
 //! # References
 //! wire-facts 7.1 and 7.2. Ensafi et al., PETS 2015.
@@ -30,6 +31,7 @@ use crate::finding::verdict::Prior;
 use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;
 use crate::payload::address_class::AddressClass;
+use crate::time::Timestamp;
 
 /// SYNs that must be unanswered, and the time they must span (RFC 6298: 1 s, then doubling; two gaps are 3 s).
 const TRIES: usize = 3;
@@ -43,6 +45,10 @@ pub struct IpBlackhole;
 #[derive(Debug, Default)]
 pub struct Memory {
     syns: ArrayVec<FrameNumber, 7>,
+    /// How many there were, and when the last two of them came.
+    count: u16,
+    last: Option<Timestamp>,
+    before_last: Option<Timestamp>,
     filed: bool,
 }
 
@@ -64,7 +70,10 @@ impl Detector for IpBlackhole {
             && segment.flags.syn()
             && !segment.flags.ack()
             && sighting.sender == Party::Client
+            && sighting.flow.side(Party::Server).packets == 0
         {
+            memory.count = memory.count.saturating_add(1);
+            memory.before_last = memory.last.replace(sighting.packet.frame.at);
             let _ = memory.syns.try_push(sighting.packet.frame.number);
         }
         Attention::Idle
@@ -77,13 +86,21 @@ impl Detector for IpBlackhole {
         };
         let flow = conclusion.flow;
         let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
-        let (Some(first), Some(last)) = (&client.opening, &client.last_opening) else {
-            return;
+        let Some(first) = &client.opening else { return };
+        // Who is answered in the end was not heard until then; the answered SYN was not in vain.
+        let (silent, last, count) = match &server.opening {
+            None => (
+                server.packets == 0 && client.data_packets == 0,
+                memory.last,
+                memory.count,
+            ),
+            Some(_) => (true, memory.before_last, memory.count.saturating_sub(1)),
         };
-        let silent = server.packets == 0 && client.data_packets == 0 && client.packets as usize >= TRIES;
+        let Some(last) = last else { return };
+        memory.syns.truncate(usize::from(count));
         // What answers nobody from outside, or nobody at all, is no address to block.
         let public = is_reachable(flow.conversation().server.ip);
-        let enough = memory.syns.len() >= TRIES && last.at.since(first.at) >= WAITED && last.seq == first.seq;
+        let enough = memory.syns.len() >= TRIES && last.since(first.at) >= WAITED;
         if memory.filed || !over || !silent || !public || !enough {
             return;
         }

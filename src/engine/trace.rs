@@ -47,6 +47,8 @@ pub struct FlowTrace {
     pub heard: Timestamp,
     /// Payload the server sent, in bytes.
     pub carried: u64,
+    /// From the request, the only one or else the opening, to the server's last payload.
+    pub took: Duration,
     /// How long SYN after SYN was not answered.
     pub silence: Duration,
     /// The registrable domain asked for.
@@ -84,6 +86,7 @@ impl FlowTrace {
                 .min()
                 .unwrap_or(flow.started),
             carried: server.bytes,
+            took: took(flow),
             silence: silence(flow),
             domain: outcome.domain,
         }
@@ -106,6 +109,7 @@ impl FlowTrace {
             },
             heard: handshake.began,
             carried: 0,
+            took: Duration::ZERO,
             silence: Duration::ZERO,
             domain: (!handshake.name.is_empty()).then(|| DomainId::of(&handshake.name)),
         }
@@ -118,15 +122,27 @@ impl FlowTrace {
     }
 }
 
-/// How long the client repeated its SYN before the server was heard.
+/// How long the client repeated its SYN in vain. Where the last one was answered, the one before came at half the time
+/// as a rule: the waits double, from a second on (RFC 6298).
 fn silence(flow: &Flow) -> Duration {
+    const FIRST_WAIT: Duration = Duration::from_secs(1);
     let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
     let (Some(first), Some(last)) = (&client.opening, &client.last_opening) else {
         return Duration::ZERO;
     };
+    let span = last.at.since(first.at);
     match &server.opening {
         Some(answer) if answer.at < last.at => Duration::ZERO,
+        Some(_) => span.saturating_sub(FIRST_WAIT) / 2,
         None if server.packets > 0 => Duration::ZERO,
-        Some(_) | None => last.at.since(first.at),
+        None => span,
     }
+}
+
+/// How long the server took to send what it sent.
+fn took(flow: &Flow) -> Duration {
+    let asked = flow.asked.as_ref().filter(|_| flow.requests == 1);
+    let from = asked.map_or(flow.started, |asked| asked.at);
+    let last = flow.side(Party::Server).last_data;
+    last.map_or(Duration::ZERO, |last| last.at.since(from))
 }

@@ -7,6 +7,7 @@ mod block_answer;
 mod captive_portal;
 mod drops;
 mod icmp;
+mod pace;
 mod quic_drop;
 mod row;
 mod stream;
@@ -25,6 +26,7 @@ pub use block_answer::BlockAnswerObservation;
 pub use captive_portal::CaptivePortalObservation;
 pub use drops::DropsObservation;
 pub use icmp::IcmpObservation;
+pub use pace::PaceObservation;
 pub use quic_drop::QuicDropObservation;
 use row::{Row, proof, row};
 pub use stream::StreamObservation;
@@ -38,6 +40,8 @@ pub type FrameList = ArrayVec<FrameNumber, 8>;
 pub enum Observation {
     /// Of packets that are not answered.
     Drops(DropsObservation),
+    /// Of how fast a flow runs.
+    Pace(PaceObservation),
     /// Data, an end or an opening of a TCP stream that its sender never sent.
     Stream(StreamObservation),
     /// Of ICMP errors that forbid a flow.
@@ -364,6 +368,7 @@ impl Observation {
         const JUDGED: &str = "[E]";
         match self {
             Self::Drops(observation) => observation.row(),
+            Self::Pace(observation) => observation.row(),
             Self::Stream(observation) => observation.row(),
             Self::Icmp(observation) => observation.row(),
             Self::Tls(observation) => observation.row(),
@@ -664,6 +669,7 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drops(observation) => observation.fmt(f),
+            Self::Pace(observation) => observation.fmt(f),
             Self::Stream(observation) => observation.fmt(f),
             Self::Icmp(observation) => observation.fmt(f),
             Self::Tls(observation) => observation.fmt(f),

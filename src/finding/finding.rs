@@ -377,6 +377,8 @@ pub struct Particulars {
     pub fingerprint: Option<FingerprintMatch>,
     /// How much had passed when a flow froze.
     pub volume: Option<Volume>,
+    /// How a flow was slowed down.
+    pub throttle: Option<Throttle>,
     /// How long a block outlasted what set it off.
     pub residual: Option<Residual>,
     /// What an intercepted TLS handshake showed.
@@ -401,6 +403,37 @@ pub struct Volume {
     pub bytes: u64,
     /// Packets.
     pub packets: u32,
+}
+
+/// How a flow is slowed down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Manner {
+    /// What exceeds the rate is dropped.
+    Policing,
+    /// What exceeds the rate waits.
+    Shaping,
+}
+
+impl Manner {
+    /// The manner's name in records.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Policing => "policing",
+            Self::Shaping => "shaping",
+        }
+    }
+}
+
+/// At what rate a flow was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// How.
+    pub manner: Manner,
+    /// Payload the client acknowledged, in kbit/s.
+    pub kbit_s: u64,
+    /// What had passed before the rate applied, in bytes.
+    pub burst: u64,
 }
 
 /// What a residual block is bound to.

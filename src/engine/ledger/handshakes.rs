@@ -86,6 +86,8 @@ impl Handshakes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::finding::finding::{Application, Conversation, Particulars, Position, Protocol, Trigger, TriggerKind};
     use crate::finding::verdict::{Prior, Verdict};
@@ -111,6 +113,7 @@ mod tests {
             heard: Timestamp::EPOCH,
             carried: 0,
             silence: Duration::ZERO,
+            took: Duration::ZERO,
             protocol: Protocol::Udp,
             client,
             server,

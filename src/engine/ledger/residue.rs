@@ -112,6 +112,8 @@ fn sets_off(finding: &Finding) -> bool {
 struct Residue<'a> {
     failed: Vec<&'a FlowTrace>,
     residual: Residual,
+    /// Flows of the same hosts that it is not bound to and that were served before it was over.
+    meanwhile: u32,
 }
 
 impl<'a> Residue<'a> {
@@ -164,7 +166,15 @@ impl<'a> Residue<'a> {
                     failed: last.ended.since(trigger.at),
                     worked: worked.began.since(trigger.at),
                 };
-                (residual.failed < residual.worked).then_some(Self { failed, residual })
+                let meanwhile = later
+                    .iter()
+                    .filter(|trace| !matching(tuple, trace) && trace.fate == Fate::Served && trace.began <= last.ended)
+                    .count() as u32;
+                (residual.failed < residual.worked).then_some(Self {
+                    failed,
+                    residual,
+                    meanwhile,
+                })
             })
     }
 
@@ -181,6 +191,7 @@ impl<'a> Residue<'a> {
             Evidence::at(
                 Observation::Drops(DropsObservation::FailedThenRecovered {
                     failed: self.failed.len() as u32,
+                    meanwhile: self.meanwhile,
                 }),
                 &dropped,
             ),

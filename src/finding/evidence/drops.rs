@@ -90,6 +90,12 @@ pub enum DropsObservation {
         flows: u32,
         /// Over how long.
         span: Duration,
+        /// Of so many clients.
+        clients: u32,
+        /// Registrable domains the address serves at other times.
+        sites: u32,
+        /// Other addresses of the same network that answered meanwhile.
+        neighbours: u32,
     },
     /// The same client got no answer of many other addresses: a scan, or a network that is down.
     ManyAddressesSilent {
@@ -107,6 +113,8 @@ pub enum DropsObservation {
     FailedThenRecovered {
         /// Flows that failed.
         failed: u32,
+        /// Flows of the same hosts that the block is not bound to and that were served before the recovery.
+        meanwhile: u32,
     },
     /// Networks that work at other times fell silent together, while others worked.
     NetworksFellSilent {
@@ -130,6 +138,9 @@ pub enum DropsObservation {
         working: u32,
     },
 }
+
+/// Restarts are shorter [E].
+const LONG: Duration = Duration::from_secs(30);
 
 impl DropsObservation {
     pub(super) fn row(&self) -> Row {
@@ -182,9 +193,16 @@ impl DropsObservation {
                 (3.., _) => row("only_this_address", CrossFlow, 0.90, 0.05, JUDGED),
                 (0..=2, _) => row("only_this_address", CrossFlow, 0.90, 0.15, JUDGED),
             },
-            Self::OnlyForATime { flows, .. } => match flows {
-                3.. => row("only_for_a_time", CrossFlow, 0.60, 0.003, JUDGED),
-                0..=2 => row("only_for_a_time", CrossFlow, 0.60, 0.05, JUDGED),
+            Self::OnlyForATime {
+                flows,
+                span,
+                clients,
+                sites,
+                neighbours,
+            } => match (flows, clients, sites, neighbours) {
+                // A machine that several unrelated sites share does not just go off, least of all alone.
+                (3.., 2.., 2.., 1..) if *span >= LONG => row("only_for_a_time", CrossFlow, 0.60, 0.003, JUDGED),
+                (_, _, _, _) => row("only_for_a_time", CrossFlow, 0.60, 0.05, JUDGED),
             },
             Self::ManyAddressesSilent { .. } => row("many_addresses_silent", CrossFlow, 0.01, 0.60, JUDGED),
             Self::NothingElseWorks => row(
@@ -195,15 +213,15 @@ impl DropsObservation {
                 "an outage: Sundara Raman et al. 2023 on Belarus",
             ),
             Self::AfterTrigger { .. } => row("after_trigger", Timing, 0.80, 0.10, "wire-facts 7.1 [E]"),
-            Self::FailedThenRecovered { failed } => match failed {
-                2.. => row(
+            Self::FailedThenRecovered { failed, meanwhile } => match (failed, meanwhile) {
+                (2.., _) | (1, 2..) => row(
                     "failed_then_recovered",
                     CrossFlow,
                     0.60,
                     0.005,
                     "windows of Bock et al., WOOT 2021; margin [E]",
                 ),
-                0 | 1 => row("failed_then_recovered", CrossFlow, 0.60, 0.04, JUDGED),
+                (0 | 1, _) => row("failed_then_recovered", CrossFlow, 0.60, 0.04, JUDGED),
             },
             Self::NetworksFellSilent { .. } => row("networks_fell_silent", CrossFlow, 0.90, 0.01, "wire-facts 7.5 [E]"),
             Self::SharpOnset { .. } => row("sharp_onset", Timing, 0.80, 0.05, JUDGED),
@@ -264,9 +282,15 @@ impl fmt::Display for DropsObservation {
                 f,
                 "{flows} flows to this address die ({ways} clients and ports), while {others} other hosts answered the client in the same minutes"
             ),
-            Self::OnlyForATime { flows, span } => write!(
+            Self::OnlyForATime {
+                flows,
+                span,
+                clients,
+                sites,
+                neighbours,
+            } => write!(
                 f,
-                "the address answers at other times of the capture; {flows} flows died over {}",
+                "the address answers at other times of the capture, for {sites} sites; {flows} flows of {clients} clients died over {}, while {neighbours} other addresses of its network answered",
                 readable(*span)
             ),
             Self::ManyAddressesSilent { addresses } => write!(
@@ -279,10 +303,16 @@ impl fmt::Display for DropsObservation {
                 "a flow of the same hosts had set the box off {} before",
                 readable(*after)
             ),
-            Self::FailedThenRecovered { failed } => write!(
-                f,
-                "{failed} flows without the name failed after the trigger, and later ones work again"
-            ),
+            Self::FailedThenRecovered { failed, meanwhile } => {
+                write!(
+                    f,
+                    "{failed} flows without the name failed after the trigger, and later ones work again"
+                )?;
+                match meanwhile {
+                    0 => Ok(()),
+                    meanwhile => write!(f, "; {meanwhile} others of the same hosts were served meanwhile"),
+                }
+            }
             Self::NetworksFellSilent { silent, working, back } => {
                 write!(
                     f,

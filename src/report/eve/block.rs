@@ -77,6 +77,7 @@ struct Block<'a> {
     residual: Option<ResidualObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsObject<'a>>,
+    throttle: Option<ThrottleObject>,
 }
 
 /// The files of a list of packets, if any of them lies elsewhere than the deciding packet.
@@ -163,6 +164,13 @@ struct FingerprintObject<'a> {
 struct VolumeObject {
     bytes: u64,
     packets: u32,
+}
+
+#[derive(Serialize)]
+struct ThrottleObject {
+    manner: &'static str,
+    rate_kbit_s: u64,
+    burst_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -260,6 +268,11 @@ impl<'a> BlockRecord<'a> {
                 version: tls.version,
                 issuer: tls.issuer.as_deref(),
                 subject: tls.subject.as_deref(),
+            }),
+            throttle: finding.particulars.throttle.map(|throttle| ThrottleObject {
+                manner: throttle.manner.key(),
+                rate_kbit_s: throttle.kbit_s,
+                burst_bytes: throttle.burst,
             }),
         };
         Some(Self {

@@ -9,7 +9,8 @@ use super::super::figures::{moment, probability};
 use super::super::sink::Reported;
 use super::page::{CYAN, FAINT, GREEN, Page, RED, STRONG, YELLOW, columns, paint};
 use crate::finding::finding::{
-    Application, Conversation, Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind,
+    Application, Conversation, Finding, Injector, Kind, Manner, Particulars, Party, Position, Stage, Trigger,
+    TriggerKind,
 };
 use crate::finding::verdict::Verdict;
 use crate::packet::frame::FrameNumber;
@@ -281,6 +282,19 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
         page.field(
             "volume",
             &format!("{} bytes in {} packets had passed", volume.bytes, volume.packets),
+        );
+    }
+    if let Some(throttle) = particulars.throttle {
+        let how = match throttle.manner {
+            Manner::Policing => "what exceeds the rate is dropped",
+            Manner::Shaping => "what exceeds the rate waits",
+        };
+        page.field(
+            "rate",
+            &format!(
+                "{} kbit/s of payload after a burst of {} bytes; {how}",
+                throttle.kbit_s, throttle.burst
+            ),
         );
     }
     if let Some(residual) = particulars.residual {
