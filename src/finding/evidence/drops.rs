@@ -63,6 +63,19 @@ pub enum DropsObservation {
     },
     /// The ClientHello hides the name (ESNI or ECH).
     HiddenName,
+    /// The server closed without having heard the request, and repeated that although the client had acknowledged it: what
+    /// it sends arrives, and what it is sent does not.
+    ServerDeaf {
+        /// How often it closed.
+        closes: u16,
+    },
+    /// Flows that hide the name die at this server, and others are served.
+    HiddenNamesDie {
+        /// In how many flows.
+        flows: u32,
+        /// Flows that were served.
+        served: u32,
+    },
     /// The flow goes to a resolver over TLS.
     EncryptedDns,
     /// SYN after SYN to an address is not answered.
@@ -147,13 +160,16 @@ impl DropsObservation {
         use Group::{Aftermath, Content, CrossFlow, Header, Timing};
         const JUDGED: &str = "[E]";
         match self {
-            Self::SilenceMidStream { .. } => row(
-                "silence_mid_stream",
-                Aftermath,
-                0.90,
-                0.10,
-                "wire-facts 3.3: 5-8 packets pass [E]",
-            ),
+            Self::SilenceMidStream { tries, .. } => match tries {
+                4.. => row(
+                    "silence_mid_stream",
+                    Aftermath,
+                    0.90,
+                    0.08,
+                    "wire-facts 3.3: 5-8 packets pass; hosts crash, too [E]",
+                ),
+                0..=3 => row("silence_mid_stream", Aftermath, 0.90, 0.10, JUDGED),
+            },
             Self::FrozenAfter { .. } => row("frozen_after", Aftermath, 0.95, 0.05, "wire-facts 7.4 [E]"),
             Self::FreezeTypicalVolume => row(
                 "freeze_typical_volume",
@@ -185,6 +201,14 @@ impl DropsObservation {
                 "wire-facts 8: path MTU black holes [E]",
             ),
             Self::HiddenName => row("hidden_name", Content, 0.50, 0.50, "a note"),
+            Self::ServerDeaf { closes } => match closes {
+                2.. => row("server_deaf", Timing, 0.50, 0.03, "wire-facts 7.1: one-way drops [E]"),
+                0 | 1 => row("server_deaf", Timing, 0.30, 0.10, JUDGED),
+            },
+            Self::HiddenNamesDie { flows, .. } => match flows {
+                3.. => row("hidden_names_die", CrossFlow, 0.90, 0.01, "wire-facts 7.1, 7.2 (c) [E]"),
+                0..=2 => row("hidden_names_die", CrossFlow, 0.90, 0.10, JUDGED),
+            },
             Self::EncryptedDns => row("encrypted_dns", Timing, 0.50, 0.50, "a note"),
             Self::SynsUnanswered { .. } => row("syns_unanswered", Aftermath, 0.90, 0.15, JUDGED),
             Self::FlowsUnanswered { .. } => row("flows_unanswered", Aftermath, 0.90, 0.15, JUDGED),
@@ -275,6 +299,14 @@ impl fmt::Display for DropsObservation {
                 "nothing larger than {largest} bytes ever passed to this server: the size may decide, not the name"
             ),
             Self::HiddenName => f.write_str("the ClientHello hides the name asked for; the one told is the outer one"),
+            Self::ServerDeaf { closes } => write!(
+                f,
+                "the server closed {closes} times without having heard the request: what it sends arrives, what it is sent does not"
+            ),
+            Self::HiddenNamesDie { flows, served } => write!(
+                f,
+                "{flows} flows that hide the name die at this server, while it serves {served} others"
+            ),
             Self::EncryptedDns => f.write_str("the flow goes to a DNS resolver over TLS"),
             Self::SynsUnanswered { tries } => write!(f, "{tries} SYNs were not answered"),
             Self::FlowsUnanswered { flows } => write!(f, "{flows} flows were not answered, however often they asked"),
