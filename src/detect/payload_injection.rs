@@ -25,9 +25,8 @@ mod weigh;
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Stage};
 use crate::finding::verdict::Verdict;
@@ -63,7 +62,7 @@ pub struct PayloadInjection;
 
 /// A data segment that later ones are compared with.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+pub struct Seen {
     note: Note,
     stage: Stage,
     prefix: [u8; PREFIX],
@@ -109,8 +108,9 @@ impl Seen {
 /// What is kept of one direction.
 #[derive(Debug, Default)]
 struct Stream {
-    first: ArrayVec<Seen, FIRST>,
-    last: ArrayVec<Seen, LAST>,
+    /// The first [`FIRST`] segments with data, then a ring of the last [`LAST`]. A list of the shard's: flows without
+    /// data need none.
+    kept: Vec<Seen>,
     next: u8,
     breaks: u32,
     /// The sequence number after the highest byte, the padding of short frames left out.
@@ -119,18 +119,19 @@ struct Stream {
 
 impl Stream {
     fn seen(&self) -> impl Iterator<Item = &Seen> {
-        self.first.iter().chain(&self.last)
+        self.kept.iter()
     }
 
-    fn remember(&mut self, seen: Seen) {
+    fn remember(&mut self, seen: Seen, spare: &mut Spare<Seen>) {
         let end = seen.note.seq.plus(seen.note.span - u32::from(seen.note.flags.fin()));
         if self.end.is_none_or(|before| end.is_after(before)) {
             self.end = Some(end);
         }
-        if self.first.try_push(seen).is_ok() || self.last.try_push(seen).is_ok() {
+        if self.kept.len() < FIRST + LAST {
+            spare.push(&mut self.kept, seen);
             return;
         }
-        self.last[usize::from(self.next)] = seen;
+        self.kept[FIRST + usize::from(self.next)] = seen;
         self.next = (self.next + 1) % LAST as u8;
     }
 }
@@ -146,8 +147,7 @@ pub struct Memory {
 impl Recycle for Memory {
     fn recycle(&mut self) {
         for stream in &mut self.streams {
-            stream.first.clear();
-            stream.last.clear();
+            stream.kept.clear();
             stream.next = 0;
             stream.breaks = 0;
             stream.end = None;
@@ -160,11 +160,13 @@ impl Recycle for Memory {
 impl Detector for PayloadInjection {
     const KIND: Kind = Kind::PayloadInjection;
     type Memory = Memory;
-    type Habits = ();
+    type Habits = Spare<Seen>;
 
-    fn habits(&self) {}
+    fn habits(&self) -> Spare<Seen> {
+        Spare::default()
+    }
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Seen>) -> Attention {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
@@ -242,26 +244,36 @@ impl Detector for PayloadInjection {
         if let Some(case) = &mut memory.case {
             case.notice_spray(stream.seen(), &seen);
         }
-        stream.remember(seen);
+        stream.remember(seen, spare);
         attention
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
-            return;
-        };
-        let Some(finding) = weigh::weigh(case, &memory.streams, conclusion) else {
-            return;
-        };
-        let enough = match conclusion.ending {
-            // What both ends do afterwards may say more.
-            Ending::SuspicionDue => finding.verdict() >= Some(Verdict::Likely),
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
-        if enough {
-            memory.filed = true;
-            docket.file(finding);
+    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, spare: &mut Spare<Seen>, docket: &mut Docket) {
+        file(conclusion, memory, docket);
+        if conclusion.ending != Ending::SuspicionDue {
+            for stream in &mut memory.streams {
+                spare.give_back(std::mem::take(&mut stream.kept));
+            }
         }
+    }
+}
+
+/// Files what the case amounts to, once.
+fn file(conclusion: &Conclusion<'_>, memory: &mut Memory, docket: &mut Docket) {
+    let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
+        return;
+    };
+    let Some(finding) = weigh::weigh(case, &memory.streams, conclusion) else {
+        return;
+    };
+    let enough = match conclusion.ending {
+        // What both ends do afterwards may say more.
+        Ending::SuspicionDue => finding.verdict() >= Some(Verdict::Likely),
+        Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
+    };
+    if enough {
+        memory.filed = true;
+        docket.file(finding);
     }
 }
 

@@ -5,7 +5,7 @@
 //! to lie. Lists of a few fixed capacities wait here instead; there are never more of them than were in use at once.
 
 /// The capacities lists come in: most flows hold one entry, some a few, and a forwarder's many.
-const CAPACITIES: [usize; 4] = [1, 4, 32, 256];
+const CAPACITIES: [usize; 5] = [1, 4, 10, 32, 256];
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(list, (0..20).collect::<Vec<_>>());
         let place = list.as_ptr();
         spare.give_back(std::mem::take(&mut list));
-        (0..5).for_each(|item| spare.push(&mut list, item));
-        assert_eq!((list.as_ptr(), list.len()), (place, 5));
+        (0..11).for_each(|item| spare.push(&mut list, item));
+        assert_eq!((list.as_ptr(), list.len()), (place, 11));
     }
 }

@@ -17,12 +17,12 @@ use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::flow::flow::Flow;
 use crate::flow::flow_key::{End, FlowKey};
-use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
+use crate::flow::flow_table::{Announced, FlowTable, Patience, Recycle, SlotId};
 use crate::flow::heads::Heads;
 use crate::flow::mirror::Mirror;
 use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
-use crate::packet::dissect::dissect;
+use crate::packet::dissect::{Undissected, dissect};
 use crate::packet::frame::Frame;
 use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
 use crate::time::Timestamp;
@@ -102,12 +102,34 @@ impl Shard {
         }
     }
 
+    /// Fetches what is needed to look up the flow of `packet`, some time before it is judged; see [`Self::expect`].
+    #[must_use]
+    pub fn announce(&self, packet: &Packet<'_>) -> Option<Announced> {
+        let protocol = match packet.transport {
+            Transport::Tcp(_) => Protocol::Tcp,
+            Transport::Udp(_) => Protocol::Udp,
+            Transport::IcmpError(_) | Transport::Other(_) => return None,
+        };
+        let (key, _) = FlowKey::new(protocol, packet.from, packet.to);
+        Some(self.table.announce(&key))
+    }
+
+    /// Fetches the announced flow, some time before its packet is judged.
+    pub fn expect(&self, announced: Announced) {
+        self.table.expect(announced);
+    }
+
     /// Judges the next frame. Frames come in capture order, with a clock that never runs back.
     pub fn judge(&mut self, frame: Frame<'_>) {
+        self.judge_dissected(frame, dissect(frame));
+    }
+
+    /// Judges the next frame, of which `packet` is what dissecting it gave.
+    pub fn judge_dissected(&mut self, frame: Frame<'_>, packet: Result<Packet<'_>, Undissected>) {
         self.settle(frame.at);
         self.coverage.frames += 1;
         self.coverage.bytes += frame.bytes.len() as u64;
-        let packet = match dissect(frame) {
+        let packet = match packet {
             Ok(packet) => packet,
             Err(reason) => {
                 *self.coverage.undissected.entry(reason).or_default() += 1;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 
 use super::baselines::Baselines;
@@ -14,7 +15,12 @@ use crate::capture::source::Record;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
+use crate::packet::dissect::dissect;
 use crate::packet::frame::Frame;
+
+/// Frames that are looked up together: enough to hide the wait for memory, few enough for the first-level cache.
+/// 16, 32 and 64 do alike.
+const AT_ONCE: usize = 32;
 
 /// A frame on its way to a shard.
 #[derive(Clone, Copy, Debug)]
@@ -78,24 +84,43 @@ impl Worker {
     pub fn work(&mut self, task: &Task) {
         match task {
             Task::Frames(bytes, frames) => {
-                for assigned in frames {
-                    self.judge(bytes, assigned);
+                for batch in frames.chunks(AT_ONCE) {
+                    self.judge(bytes, batch);
                 }
             }
             Task::EndCapture => self.shards.iter_mut().for_each(Shard::end_capture),
         }
     }
 
-    /// Judges one frame.
-    pub fn judge(&mut self, bytes: &[u8], assigned: &Assigned) {
-        let record = &assigned.record;
-        self.shards[assigned.shard / self.workers].judge(Frame {
-            number: record.number,
-            at: record.at,
-            bytes: &bytes[record.offset..record.offset + record.captured as usize],
-            wire_len: record.wire_len,
-            link: record.link,
-        });
+    /// Judges some frames, no more than [`AT_ONCE`], in order. First all are dissected, then all their flows fetched:
+    /// while one packet waits for memory, so do the others, and when its turn comes its flow is there.
+    fn judge(&mut self, bytes: &[u8], batch: &[Assigned]) {
+        let mut waiting = ArrayVec::<_, AT_ONCE>::new();
+        for assigned in batch.iter().take(AT_ONCE) {
+            let record = &assigned.record;
+            let frame = Frame {
+                number: record.number,
+                at: record.at,
+                bytes: &bytes[record.offset..record.offset + record.captured as usize],
+                wire_len: record.wire_len,
+                link: record.link,
+            };
+            let shard = assigned.shard / self.workers;
+            let packet = dissect(frame);
+            let announced = packet
+                .as_ref()
+                .ok()
+                .and_then(|packet| self.shards[shard].announce(packet));
+            waiting.push((shard, frame, packet, announced));
+        }
+        for (shard, _, _, announced) in &waiting {
+            if let Some(announced) = announced {
+                self.shards[*shard].expect(*announced);
+            }
+        }
+        for (shard, frame, packet, _) in waiting {
+            self.shards[shard].judge_dissected(frame, packet);
+        }
     }
 
     /// What was found and looked at.

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use super::flow_key::FlowKey;
+use super::index::Index;
+use super::prefetch::{prefetch, prefetch_all};
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
@@ -51,6 +52,10 @@ pub trait Recycle: Default {
     fn recycle(&mut self);
 }
 
+/// A flow that will be asked for soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced(u64);
+
 /// Names a flow in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotId {
@@ -72,7 +77,7 @@ struct Slot<T> {
 pub struct FlowTable<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: Index,
     queues: [Waiting<(Timestamp, SlotId)>; 4],
     hasher: FixedState,
     most: usize,
@@ -92,9 +97,10 @@ impl<T: Recycle> FlowTable<T> {
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
-            slots: Vec::new(),
+            // All it can ever hold: pages that are never written to cost nothing, growing would copy every flow.
+            slots: Vec::with_capacity(most.max(1)),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(most.max(1)),
             queues: Default::default(),
             hasher: FixedState::with_seed(0x626c_6f63_6b73_636f),
             most: most.max(1),
@@ -103,6 +109,25 @@ impl<T: Recycle> FlowTable<T> {
 
     fn hash(&self, key: &FlowKey) -> u64 {
         self.hasher.hash_one(key)
+    }
+
+    /// Fetches what [`Self::find`] will look at first for `key`, some time before it is asked: see [`Self::expect`].
+    pub fn announce(&self, key: &FlowKey) -> Announced {
+        let hash = self.hash(key);
+        self.index.prefetch(hash);
+        Announced(hash)
+    }
+
+    /// Fetches the flow that was announced, if there is one. Any order of calls is right; only the time differs.
+    pub fn expect(&self, announced: Announced) {
+        if let Some(slot) = self
+            .index
+            .first(announced.0)
+            .and_then(|index| self.slots.get(index as usize))
+        {
+            prefetch(&slot.key);
+            prefetch_all(&slot.held);
+        }
     }
 
     /// How many flows it holds.
@@ -126,8 +151,8 @@ impl<T: Recycle> FlowTable<T> {
     /// The flow of `key`, if the table holds it.
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<SlotId> {
-        let index = *self.index.find(self.hash(key), |index| {
-            self.slots[*index as usize].key.as_ref() == Some(key)
+        let index = self.index.find(self.hash(key), |index| {
+            self.slots[index as usize].key.as_ref() == Some(key)
         })?;
         Some(SlotId {
             index,
@@ -187,10 +212,7 @@ impl<T: Recycle> FlowTable<T> {
             index,
             generation: slot.generation,
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, index, |other| {
-            slots[*other as usize].key.map_or(0, |key| hasher.hash_one(key))
-        });
+        self.index.insert(hash, index);
         self.queue(patience, at.plus(patience.span()), id);
         id
     }
@@ -214,9 +236,7 @@ impl<T: Recycle> FlowTable<T> {
         slot.generation = slot.generation.wrapping_add(1);
         slot.held.recycle();
         let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.index.find_entry(hash, |index| *index == id.index) {
-            entry.remove();
-        }
+        self.index.remove(hash, id.index);
         self.free.push(id.index);
     }
 

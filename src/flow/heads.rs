@@ -70,9 +70,9 @@ pub struct Heads {
 impl Heads {
     /// A store of at most `most` heads.
     #[must_use]
-    pub const fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self {
-            heads: Vec::new(),
+            heads: Vec::with_capacity(most),
             free: Vec::new(),
             held: Waiting::new(),
             most,

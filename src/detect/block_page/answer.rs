@@ -166,7 +166,11 @@ impl Answer {
 /// What of `pack` an answer matches, from as much of it as `bytes` holds.
 pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], pack: &Pack, room: &mut DecodingRoom) -> Option<Arc<Row>> {
     let (first, raw) = bytes.split_at(head.extent.body_at().unwrap_or(bytes.len()).min(bytes.len()));
-    let body = decode_body(head, raw, room).bytes;
+    let body = if may_be_read(head) {
+        decode_body(head, raw, room).bytes
+    } else {
+        &[]
+    };
     let page = HtmlFacts::read(body);
     let targets: ArrayVec<&[u8], 4> = page.targets().take(4).collect();
     let facts = ResponseFacts {
@@ -177,6 +181,25 @@ pub(super) fn known(head: &ResponseHead<'_>, bytes: &[u8], pack: &Pack, room: &m
         body,
     };
     pack.match_response(&facts).map(|hit| Arc::clone(hit.row))
+}
+
+/// Whether a browser would show the body as a page: images, films and archives are no notices, and most of the traffic.
+fn may_be_read(head: &ResponseHead<'_>) -> bool {
+    let Some(kind) = head.content_type() else { return true };
+    let kind = kind.trim_ascii_start();
+    ![
+        &b"image/"[..],
+        b"video/",
+        b"audio/",
+        b"font/",
+        b"application/octet-stream",
+        b"application/zip",
+    ]
+    .iter()
+    .any(|opaque| {
+        kind.get(..opaque.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(opaque))
+    })
 }
 
 /// A place an answer leads to that is odd by itself.
