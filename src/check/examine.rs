@@ -161,16 +161,16 @@ fn soundness(opened: &Opened, records: &Records, failures: &mut Vec<Failure>) {
     if opened.expected.is_some() {
         return;
     }
-    if let Some(damage) = records.stats.pointer("/stats/files/0/damage") {
-        if !opened.manifest.damaged {
-            let found = format!(
-                "damage at byte {}: {}",
-                damage["offset"],
-                damage["why"].as_str().unwrap_or("?")
-            );
-            let hint = "damaged = true in case.toml lets it pass".to_owned();
-            fail(Rule::Damaged, "a whole capture", found, vec![hint]);
-        }
+    if let Some(damage) = records.stats.pointer("/stats/files/0/damage")
+        && !opened.manifest.damaged
+    {
+        let found = format!(
+            "damage at byte {}: {}",
+            damage["offset"],
+            damage["why"].as_str().unwrap_or("?")
+        );
+        let hint = "damaged = true in case.toml lets it pass".to_owned();
+        fail(Rule::Damaged, "a whole capture", found, vec![hint]);
     }
     let coverage = &records.stats["stats"]["coverage"];
     let count = |key: &str| coverage[key].as_u64().unwrap_or_default();
@@ -323,10 +323,10 @@ fn misfits(find: &Find, record: &Value) -> Vec<String> {
     let block = &record["block"];
     let mut why = Vec::new();
     let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
-    if let Some(kind) = find.kind {
-        if block["kind"] != kind.key() {
-            why.push(format!("kind is {}", text(&block["kind"])));
-        }
+    if let Some(kind) = find.kind
+        && block["kind"] != kind.key()
+    {
+        why.push(format!("kind is {}", text(&block["kind"])));
     }
     if let Some(least) = find.verdict {
         const ALL: [Verdict; 3] = [Verdict::Possible, Verdict::Likely, Verdict::Confirmed];
@@ -341,10 +341,10 @@ fn misfits(find: &Find, record: &Value) -> Vec<String> {
             why.push(format!("name is {}", text(value)));
         }
     }
-    if let Some(flow) = &find.flow {
-        if !flow.matches(record) {
-            why.push(format!("flow is {}", flow_of(record)));
-        }
+    if let Some(flow) = &find.flow
+        && !flow.matches(record)
+    {
+        why.push(format!("flow is {}", flow_of(record)));
     }
     if let Some(trigger) = find.trigger {
         let is = &block["trigger"]["pcap_cnt"];

@@ -145,7 +145,7 @@ pub(super) fn run(args: &CheckArgs, common: Common) -> Ending {
     })
     .map_err(unreadable)?;
     let took = start.elapsed();
-    if !args.tap {
+    if !args.tap && !common.quiet {
         page.say(&text::summary(&checked, &found.unguarded, took))
             .map_err(unreadable)?;
     }

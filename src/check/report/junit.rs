@@ -98,8 +98,16 @@ mod tests {
     use super::*;
     use crate::check::report::sample;
 
-    /// Elements, the attributes they must and may have, and the elements in which they may be (junit-10.xsd).
-    const SCHEMA: [(&str, &[&str], &[&str], &[&str]); 5] = [
+    /// An element, the attributes it must and may have, and the elements in which it may be.
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+
+    /// What junit-10.xsd says of the elements used here.
+    const SCHEMA: [Row; 5] = [
         (
             "testsuites",
             &[],
