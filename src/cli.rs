@@ -5,6 +5,7 @@
 //! error.
 
 mod calibrate;
+mod check;
 mod control;
 mod diagnostics;
 mod exit;
@@ -44,6 +45,7 @@ enum Command {
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
     Calibrate(calibrate::CalibrateArgs),
+    Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
 }
 
@@ -66,6 +68,7 @@ pub(super) fn main() -> ExitCode {
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
         Command::Calibrate(args) => calibrate::run(&args, cli.common),
+        Command::Check(args) => check::run(&args, cli.common),
         Command::Schema(_) => schema::run(),
     };
     match exit {

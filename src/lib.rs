@@ -41,6 +41,7 @@
 
 pub mod calibrate;
 pub mod capture;
+pub mod check;
 pub mod detect;
 pub mod engine;
 pub mod finding;
