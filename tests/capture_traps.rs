@@ -388,7 +388,15 @@ fn a_mirror_that_shows_every_packet_before_and_after_a_router_changes_nothing() 
 
 #[test]
 fn a_mirror_whose_copies_come_late_and_among_other_packets_changes_nothing() {
-    the_same_is_found(|capture| capture.twice(700, |record| capture.routed(record)));
+    // A burst of more packets than are remembered of a sender hides its copies among them: a pace cannot be told then.
+    alike(
+        |capture| capture.twice(700, |record| capture.routed(record)),
+        |found| {
+            let mut told = verdicts(found);
+            told.remove("throttling");
+            told
+        },
+    );
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Recycle for Memory {
 }
 
 /// Whether the error says "prohibited" (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
-const fn says_prohibited(error: &IcmpError, speaker: IpAddr) -> bool {
+pub(super) const fn says_prohibited(error: &IcmpError, speaker: IpAddr) -> bool {
     match speaker {
         IpAddr::V4(_) => error.icmp_type == 3 && matches!(error.code, 9 | 10 | 13),
         IpAddr::V6(_) => error.icmp_type == 1 && matches!(error.code, 1 | 5 | 6),

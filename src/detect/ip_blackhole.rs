@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::icmp_prohibited::says_prohibited;
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
@@ -49,6 +50,8 @@ pub struct Memory {
     count: u16,
     last: Option<Timestamp>,
     before_last: Option<Timestamp>,
+    /// Somebody said by ICMP whose rule it is: [`super::icmp_prohibited`] tells, or it is the address's own.
+    refused: bool,
     filed: bool,
 }
 
@@ -75,6 +78,9 @@ impl Detector for IpBlackhole {
             memory.count = memory.count.saturating_add(1);
             memory.before_last = memory.last.replace(sighting.packet.frame.at);
             let _ = memory.syns.try_push(sighting.packet.frame.number);
+        } else if let Carried::IcmpError(error) = sighting.carried {
+            let speaker = sighting.packet.from.ip;
+            memory.refused |= says_prohibited(error, speaker) || speaker == error.quoted_to.ip;
         }
         Attention::Idle
     }
@@ -101,7 +107,7 @@ impl Detector for IpBlackhole {
         // What answers nobody from outside, or nobody at all, is no address to block.
         let public = is_reachable(flow.conversation().server.ip);
         let enough = memory.syns.len() >= TRIES && last.since(first.at) >= WAITED;
-        if memory.filed || !over || !silent || !public || !enough {
+        if memory.filed || memory.refused || !over || !silent || !public || !enough {
             return;
         }
         memory.filed = true;

@@ -15,12 +15,14 @@
 //! one of which only one direction was seen. A server that hangs acknowledges and says nothing: silence after an
 //! acknowledgement counts only where the server serves other names. A large request counts only where as large ones
 //! pass. A box that lets a few packets pass before it drops is found by the side that repeats itself in vain
-//! ([`super::volume_freeze`] takes over where kilobytes had passed).
+//! ([`super::volume_freeze`] takes over where kilobytes had passed). A box that drops one way only is found by the server
+//! that closes without having heard the request. Flows that hide the name are compared as such: a server that serves
+//! others and no hidden name may itself be unable to, but then it would answer.
 //!
 //! # References
 //! wire-facts 7.1, 7.2, 8. Bock et al., "Your Censor is My Censor", WOOT 2021 (residual drops). OONI, "Kazakhstan: TLS
 //! MITM attacks and blocking", 2024 (sessions that time out after the ClientHello). Niaki et al., ICLab, 2020 (how rarely
-//! one flow suffices).
+//! one flow suffices). Bock et al., "Exposing and Circumventing China's Censorship of ESNI", 2020 (one-way drops).
 
 use std::time::Duration;
 
@@ -67,6 +69,8 @@ pub struct Memory {
     acknowledged: bool,
     /// The server sent data or closed: nothing was swallowed.
     answered: bool,
+    /// How often the server closed without having heard the request.
+    deaf: u16,
     /// A silence that began after the server had answered.
     late: Option<Box<Stall>>,
     volume: Volume,
@@ -108,10 +112,20 @@ impl Detector for SilentDrop {
         }
         match sighting.sender {
             Party::Server if segment.flags.syn() => {}
+            // A server that is tired of waiting closes, and acknowledges nothing of the request: it has not heard it.
+            Party::Server
+                if segment.flags.fin() && segment.payload_len == 0 && asked.seq.ahead_of(segment.ack) >= 0 =>
+            {
+                memory.deaf = memory.deaf.saturating_add(1);
+            }
             Party::Server if segment.payload_len > 0 || segment.flags.fin() || segment.flags.rst() => {
                 memory.answered = true;
             }
-            Party::Server => memory.acknowledged |= segment.flags.ack() && segment.ack.ahead_of(asked.end) >= 0,
+            Party::Server => {
+                memory.acknowledged |= segment.flags.ack() && segment.ack.ahead_of(asked.end) >= 0;
+                // It closed before it heard the request, and heard it after all: it, or the way, had been down.
+                memory.answered |= memory.acknowledged && memory.deaf > 0;
+            }
             Party::Client if segment.span() > 0 && !segment.flags.rst() => {
                 memory.repeated = memory.repeated.saturating_add(u16::from(segment.seq == asked.seq));
                 let _ = memory.in_vain.try_push(sighting.packet.frame.number);
@@ -161,6 +175,10 @@ impl Detector for SilentDrop {
         evidence.extend(notes(conclusion));
         if is_server_repeating_itself(flow.side(Party::Server)) {
             evidence.push(Evidence::at(Observation::ServerStillWaits, &[]));
+        }
+        if memory.deaf > 0 && !memory.acknowledged {
+            let observation = DropsObservation::ServerDeaf { closes: memory.deaf };
+            evidence.push(Evidence::at(Observation::Drops(observation), &[]));
         }
         docket.file(Finding {
             kind: Kind::SilentDrop,

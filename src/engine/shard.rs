@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashSet;
 
@@ -380,6 +381,31 @@ impl Shard {
     }
 }
 
+/// So much of a flow, in packets of both sides, is its opening: TSPU lets five to eight packets pass after the ClientHello
+/// (wire-facts 3.3), and a handshake takes as many.
+const OPENING: u32 = 24;
+
+/// Packets sent in vain that make a flow dead, and the time it must have been silent.
+const IN_VAIN: usize = 3;
+const SILENT: Duration = Duration::from_secs(2);
+
+/// Whether the server fell silent in the flow's opening, while the client repeated itself in vain: what had come until
+/// then is no service.
+fn died_early(flow: &Flow) -> bool {
+    let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
+    let (Some(acked), Some(heard)) = (server.acked, server.last_at) else {
+        return false;
+    };
+    if flow.requests > 1 || server.fin.is_some() || server.reset.is_some() || client.packets + server.packets > OPENING
+    {
+        return false;
+    }
+    let in_vain = client
+        .notes()
+        .filter(|note| note.at > heard && note.span > 0 && note.end().is_after(acked));
+    in_vain.count() >= IN_VAIN && client.last_at.is_some_and(|last| last.since(heard) >= SILENT)
+}
+
 /// What `flow` shows of its server.
 fn outcome(flow: &Flow) -> FlowOutcome {
     let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
@@ -403,6 +429,7 @@ fn outcome(flow: &Flow) -> FlowOutcome {
             .map(|asked| DomainId::of(&asked.name)),
         reacted: server.notes().any(|note| !note.flags.syn()),
         came_to: match (asked, server.data_packets > 0 && taken_in) {
+            (true, true) if died_early(flow) => CameTo::Failed,
             (_, true) => CameTo::Served,
             (true, false) => CameTo::Failed,
             (false, false) => CameTo::Nothing,

@@ -1,7 +1,7 @@
 //! The observations a verdict may rest on: each with its group, its weight and the sentence that explains it.
 //!
-//! The table is `Observation::row`: one line an observation. A figure marked `[E]` is an engineering judgement that
-//! waits for a measurement; the other sources are papers, RFCs or counts over captures (wire-facts 6.4).
+//! The table is `Observation::row`: one line an observation. Every p0 has been held against captures in
+//! which nothing is blocked (docs/calibration.md, `blockscope calibrate`); the other sources are papers and RFCs.
 
 mod block_answer;
 mod captive_portal;
@@ -365,7 +365,7 @@ impl Observation {
     fn row(&self) -> Row {
         use Group::{Aftermath, Content, CrossFlow, Fingerprint, Header, Sequence, Timing};
         const WEAVER: &str = "2 of 200 flows with an odd TTL, Weaver et al. NDSS 2009";
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
             Self::Drops(observation) => observation.row(),
             Self::Pace(observation) => observation.row(),
@@ -378,7 +378,7 @@ impl Observation {
                 Sequence,
                 0.30,
                 0.0006,
-                "0 of 241 ordinary resets in benign captures; margin [E]",
+                "0 of 241 ordinary resets in benign captures; margin checked: docs/calibration.md",
             ),
             Self::ResetBelowData { .. } => proof("reset_below_data", Sequence, 0.50, 0.005, WEAVER),
             Self::ResetSequenceJump { .. } => proof(
@@ -386,28 +386,28 @@ impl Observation {
                 Sequence,
                 0.30,
                 0.001,
-                "all seven conditions of Weaver et al. NDSS 2009; margin [E]",
+                "all seven conditions of Weaver et al. NDSS 2009; margin checked: docs/calibration.md",
             ),
             Self::ResetAckChange => proof(
                 "reset_ack_change",
                 Sequence,
                 0.30,
                 0.002,
-                "Weaver et al. NDSS 2009; margin [E]",
+                "Weaver et al. NDSS 2009; margin checked: docs/calibration.md",
             ),
             Self::SynAckAfterReset { .. } => proof(
                 "syn_ack_after_reset",
                 Sequence,
                 0.50,
                 0.001,
-                "RFC 9293 section 3.10.7: a listener answers once; margin [E]",
+                "RFC 9293 section 3.10.7: a listener answers once; margin checked: docs/calibration.md",
             ),
             Self::ResetAheadOfStream { .. } => row(
                 "reset_ahead_of_stream",
                 Sequence,
                 0.30,
                 0.03,
-                "Weaver et al. NDSS 2009; captures lose packets [E]",
+                "Weaver et al. NDSS 2009; captures lose packets; p0 checked: docs/calibration.md",
             ),
             Self::ConflictingOverlap { .. } => proof(
                 "conflicting_overlap",
@@ -421,23 +421,29 @@ impl Observation {
                 Sequence,
                 0.50,
                 0.002,
-                "RFC 9293 section 3.6: a FIN ends the data; margin [E]",
+                "RFC 9293 section 3.6: a FIN ends the data; margin checked: docs/calibration.md",
             ),
             Self::AnswerWithoutAcknowledging { .. } => row(
                 "answer_without_acknowledging",
                 Sequence,
                 0.30,
                 0.005,
-                "published quantum inserts shot on the SYN-ACK; margin [E]",
+                "published quantum inserts shot on the SYN-ACK; margin checked: docs/calibration.md",
             ),
             Self::AfterFin => row(
                 "after_fin",
                 Sequence,
                 0.01,
                 0.60,
-                "Weaver et al. NDSS 2009: no FIN before [E]",
+                "Weaver et al. NDSS 2009: no FIN before; p0 checked: docs/calibration.md",
             ),
-            Self::PeerResetFirst => row("peer_reset_first", Sequence, 0.01, 0.60, "Weaver et al. NDSS 2009 [E]"),
+            Self::PeerResetFirst => row(
+                "peer_reset_first",
+                Sequence,
+                0.01,
+                0.60,
+                "Weaver et al. NDSS 2009; p0 checked: docs/calibration.md",
+            ),
 
             Self::ResetTtlDiffers { .. } => row(
                 "reset_ttl_differs",
@@ -452,7 +458,7 @@ impl Observation {
                 Header,
                 0.70,
                 0.01,
-                "0 of 610 packets of controls; raised for anycast and route changes [E]",
+                "0 of 610 packets of controls; raised for anycast and route changes; p0 checked: docs/calibration.md",
             ),
             Self::DontFragmentDiffers => row(
                 "dont_fragment_differs",
@@ -481,7 +487,7 @@ impl Observation {
                 Header,
                 0.60,
                 0.002,
-                "RFC 7323 section 3.2; margin [E]",
+                "RFC 7323 section 3.2; margin checked: docs/calibration.md",
             ),
             Self::WindowDiffers { .. } => row("window_differs", Header, 0.50, 0.06, JUDGED),
             Self::ReservedBits => row(
@@ -489,7 +495,7 @@ impl Observation {
                 Header,
                 0.05,
                 0.001,
-                "RFC 9293 section 3.1: must be zero; margin [E]",
+                "RFC 9293 section 3.1: must be zero; margin checked: docs/calibration.md",
             ),
             Self::AckWithoutFlag => row("ack_without_flag", Header, 0.30, 0.18, "31 of 151 resets of controls"),
             Self::LinkSourceDiffers => row("link_source_differs", Header, 0.60, 0.01, JUDGED),
@@ -522,9 +528,13 @@ impl Observation {
                 1e-5,
                 "2 servers in 27 million transactions: Duan et al. 2012",
             ),
-            Self::DifferingAnswersExplained(_) => {
-                row("differing_answers_explained", Content, 0.30, 0.05, "wire-facts 4.3 [E]")
-            }
+            Self::DifferingAnswersExplained(_) => row(
+                "differing_answers_explained",
+                Content,
+                0.30,
+                0.05,
+                "wire-facts 4.3; p0 checked: docs/calibration.md",
+            ),
             Self::SameAnswerOtherTtl { .. } => row("same_answer_other_ttl", Content, 0.30, 0.03, JUDGED),
             Self::BogonAnswer => row("bogon_answer", Content, 0.90, 0.005, JUDGED),
             Self::AnswerTypeMismatch => row("answer_type_mismatch", Content, 0.30, 0.0005, JUDGED),
@@ -538,7 +548,7 @@ impl Observation {
                 Content,
                 0.02,
                 0.50,
-                "RFC 8914: the resolver itself says so [E]",
+                "RFC 8914: the resolver itself says so; p0 checked: docs/calibration.md",
             ),
             Self::ForeignRedirect => row("foreign_redirect", Content, 0.50, 0.10, JUDGED),
             Self::BareAnswer => row("bare_answer", Content, 0.60, 0.03, JUDGED),
@@ -549,7 +559,7 @@ impl Observation {
                 Content,
                 0.02,
                 0.30,
-                "RFC 7725: sent by the origin itself as a rule [E]",
+                "RFC 7725: sent by the origin itself as a rule; p0 checked: docs/calibration.md",
             ),
 
             Self::KnownDevice(_) => proof(
@@ -557,7 +567,7 @@ impl Observation {
                 Fingerprint,
                 0.95,
                 1e-5,
-                "exact constants as published [E]",
+                "exact constants as published; p0 checked: docs/calibration.md",
             ),
             Self::ProbableDevice(_) => row("probable_device", Fingerprint, 0.50, 0.01, JUDGED),
             Self::KnownBlockPage { confidence } => block_row("known_block_page", *confidence),
@@ -571,7 +581,7 @@ impl Observation {
                 Aftermath,
                 0.05,
                 0.60,
-                "wire-facts 8: browsers cancel [E]",
+                "wire-facts 8: browsers cancel; p0 checked: docs/calibration.md",
             ),
             Self::RefusedConnection => row("refused_connection", Aftermath, 0.05, 0.60, JUDGED),
             Self::GenuineAnswerToo { .. } => row("genuine_answer_too", Aftermath, 0.60, 0.05, JUDGED),
@@ -580,7 +590,7 @@ impl Observation {
                 Aftermath,
                 0.30,
                 0.03,
-                "11 % of forged answers seen from outside come late: Hoang et al. 2021; margin [E]",
+                "11 % of forged answers seen from outside come late: Hoang et al. 2021; margin checked: docs/calibration.md",
             ),
             Self::SilentAfterAnswer { .. } => row("silent_after_answer", Aftermath, 0.60, 0.02, JUDGED),
             Self::RequestUnanswered { tries } | Self::AcknowledgedThenSilence { tries } => {
@@ -594,7 +604,7 @@ impl Observation {
                         Aftermath,
                         0.95,
                         0.05,
-                        "wire-facts 6.4: three repetitions unanswered [E]",
+                        "wire-facts 6.4: three repetitions unanswered; p0 checked: docs/calibration.md",
                     ),
                     0..=3 => row(key, Aftermath, 0.90, 0.10, JUDGED),
                 }
@@ -604,7 +614,7 @@ impl Observation {
                 Header,
                 0.30,
                 0.60,
-                "wire-facts 8: path MTU black holes [E]",
+                "wire-facts 8: path MTU black holes; p0 checked: docs/calibration.md",
             ),
             Self::ServerStillWaits => row("server_still_waits", Timing, 0.30, 0.10, JUDGED),
             Self::CaptureLoss => row("capture_loss", Aftermath, 0.10, 0.50, JUDGED),
@@ -620,9 +630,15 @@ impl Observation {
                     CrossFlow,
                     0.80,
                     0.002,
-                    "wire-facts 7.2 (e), many times over [E]",
+                    "wire-facts 7.2 (e), many times over; p0 checked: docs/calibration.md",
                 ),
-                3..=9 => row("dies_at_the_name", CrossFlow, 0.80, 0.01, "wire-facts 7.2 (e) [E]"),
+                3..=9 => row(
+                    "dies_at_the_name",
+                    CrossFlow,
+                    0.80,
+                    0.01,
+                    "wire-facts 7.2 (e); p0 checked: docs/calibration.md",
+                ),
                 0..=2 => row("dies_at_the_name", CrossFlow, 0.80, 0.12, JUDGED),
             },
             Self::OtherNamesDieToo { .. } => row("other_names_die_too", CrossFlow, 0.03, 0.60, JUDGED),
@@ -655,7 +671,7 @@ impl Observation {
 
 /// Weights of signature lists by their own 0-10 scale of confidence (wire-facts 6.4: 1e-5, 1e-4 and 1e-3 at 10, 8, 5).
 const fn block_row(key: &'static str, confidence: u8) -> Row {
-    const SOURCE: &str = "confidence as the signature list gives it [E]";
+    const SOURCE: &str = "confidence as the signature list gives it; p0 checked: docs/calibration.md";
     match confidence {
         9.. => proof(key, Group::Fingerprint, 0.95, 1e-5, SOURCE),
         7 | 8 => proof(key, Group::Fingerprint, 0.95, 1e-4, SOURCE),

@@ -195,8 +195,8 @@ mod tests {
     fn forged(mix: Mix, attacked: f64, seed: u64) -> (Vec<u8>, BulkCount) {
         let options = BulkOptions {
             mix,
-            packets: 20_000,
-            flows: 500,
+            packets: 40_000,
+            flows: 200,
             attacked,
             seed,
         };
@@ -210,14 +210,14 @@ mod tests {
         let (one, count) = forged(Mix::Uplink, 0.05, 1);
         assert_eq!(one, forged(Mix::Uplink, 0.05, 1).0);
         assert_ne!(one, forged(Mix::Uplink, 0.05, 2).0);
-        assert_eq!((count.packets, count.bytes), (20_000, one.len() as u64));
+        assert_eq!((count.packets, count.bytes), (40_000, one.len() as u64));
         assert!(count.attacked > 0 && count.attacked < count.flows / 10, "{count:?}");
     }
 
     #[test]
     fn frames_are_as_large_as_their_mix_says() {
         for (mix, sizes) in [
-            (Mix::Uplink, 330..430),
+            (Mix::Uplink, 330..460),
             (Mix::Web, 850..1070),
             (Mix::Small, 75..95),
             (Mix::Dns, 80..140),

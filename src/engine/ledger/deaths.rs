@@ -15,6 +15,8 @@ pub(super) struct Deaths {
     by_server: BTreeMap<IpAddr, u32>,
     by_name: BTreeMap<(IpAddr, DomainId), u32>,
     servers: BTreeMap<DomainId, BTreeSet<IpAddr>>,
+    /// Flows that hide the name and show no other.
+    hidden: BTreeMap<IpAddr, u32>,
     /// Flows in which a client was served by a server under a name.
     served: BTreeMap<(IpAddr, IpAddr, DomainId), u32>,
 }
@@ -36,6 +38,8 @@ impl Deaths {
             if let Some(domain) = domain(finding) {
                 *deaths.by_name.entry((server, domain)).or_default() += 1;
                 deaths.servers.entry(domain).or_default().insert(server);
+            } else if hides_the_name(finding) {
+                *deaths.hidden.entry(server).or_default() += 1;
             }
         }
         deaths
@@ -44,7 +48,11 @@ impl Deaths {
     /// One flow that dies is an accident; that the same name dies again and again is not, unless everything does.
     pub(super) fn compare(&self, finding: &mut Finding, baselines: &Baselines) {
         let server = finding.conversation.server.ip;
-        let (Kind::SilentDrop, Some(domain)) = (finding.kind, domain(finding)) else {
+        if finding.kind != Kind::SilentDrop {
+            return;
+        }
+        let Some(domain) = domain(finding) else {
+            self.compare_hidden(finding, baselines);
             return;
         };
         let flows = self.by_name.get(&(server, domain)).copied().unwrap_or(0);
@@ -87,6 +95,17 @@ impl Deaths {
         }
     }
 
+    /// A name that is hidden cannot be compared, but hiding it can: others are served by the same server.
+    fn compare_hidden(&self, finding: &mut Finding, baselines: &Baselines) {
+        let server = finding.conversation.server.ip;
+        let served = baselines.host(server).map_or(0, |host| host.served_by_name);
+        let flows = self.hidden.get(&server).copied().unwrap_or(0);
+        if hides_the_name(finding) && served > 0 && !self.size_may_decide(finding, baselines) {
+            let hidden = Observation::Drops(DropsObservation::HiddenNamesDie { flows, served });
+            finding.evidence.push(Evidence::at(hidden, &[]));
+        }
+    }
+
     /// Servers at which the name never works although others do (wire-facts 7.2 (b)).
     fn servers_that_serve_others(&self, domain: DomainId, baselines: &Baselines) -> u32 {
         let servers = self.servers.get(&domain).into_iter().flatten();
@@ -107,6 +126,12 @@ impl Deaths {
             largest(finding.conversation.server.ip) < bytes && largest(finding.conversation.client.ip) < bytes
         })
     }
+}
+
+/// Whether the flow's ClientHello hides its name.
+pub(super) fn hides_the_name(finding: &Finding) -> bool {
+    let hidden = Observation::Drops(DropsObservation::HiddenName);
+    finding.evidence.iter().any(|item| item.observation == hidden)
 }
 
 /// The size of the request, if it is large.

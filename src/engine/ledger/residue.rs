@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::deaths::hides_the_name;
 use super::domain;
 use crate::engine::trace::{Fate, FlowTrace};
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
@@ -104,7 +105,7 @@ fn sets_off(finding: &Finding) -> bool {
             | Kind::TlsAlertInjection
             | Kind::QuicDrop
     );
-    let named = finding.trigger.as_ref().is_some_and(|trigger| trigger.name.is_some());
+    let named = finding.trigger.as_ref().is_some_and(|trigger| trigger.name.is_some()) || hides_the_name(finding);
     kind && named && finding.verdict() >= Some(Verdict::Likely)
 }
 

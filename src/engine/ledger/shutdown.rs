@@ -88,8 +88,9 @@ struct Silence {
 fn sign(trace: &FlowTrace) -> Option<bool> {
     match trace.fate {
         _ if trace.silence >= WAITED => Some(false),
-        Fate::Served | Fate::Refused | Fate::Reached => Some(true),
-        Fate::Unanswered | Fate::Died => None,
+        Fate::Served | Fate::Refused => Some(true),
+        // A server of which the capture shows nothing may have answered where it does not look.
+        Fate::Reached | Fate::Unanswered | Fate::Died => None,
     }
 }
 

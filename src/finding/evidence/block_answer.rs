@@ -45,29 +45,35 @@ pub enum BlockAnswerObservation {
 impl BlockAnswerObservation {
     pub(super) fn row(self) -> Row {
         use Group::{Aftermath, Content, CrossFlow, Fingerprint, Header};
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
             Self::SaysSo(_) => proof(
                 "resolver_says_so",
                 Content,
                 0.95,
                 1e-5,
-                "RFC 8914: nobody says so by accident [E]",
+                "RFC 8914: nobody says so by accident; p0 checked: docs/calibration.md",
             ),
             Self::ForcedSafeSearch => proof(
                 "forced_safe_search",
                 Fingerprint,
                 0.95,
                 1e-4,
-                "names and addresses as the search engines publish them; margin [E]",
+                "names and addresses as the search engines publish them; margin checked: docs/calibration.md",
             ),
-            Self::Sinkhole => row("sinkhole", Content, 0.90, 0.005, "as bogon_answer [E]"),
+            Self::Sinkhole => row(
+                "sinkhole",
+                Content,
+                0.90,
+                0.005,
+                "as bogon_answer; p0 checked: docs/calibration.md",
+            ),
             Self::ImpossibleName => row(
                 "impossible_name",
                 Content,
                 0.90,
                 0.006,
-                "public suffix list; alternative roots are rare [E]",
+                "public suffix list; alternative roots are rare; p0 checked: docs/calibration.md",
             ),
             Self::ImprobableName => row("improbable_name", Content, 0.60, 0.004, JUDGED),
             Self::AddressOfMadeUpNames => row("address_of_made_up_names", Content, 0.80, 0.005, JUDGED),
@@ -77,15 +83,33 @@ impl BlockAnswerObservation {
                 Content,
                 0.70,
                 0.01,
-                "parked names lead to such pages, too [E]",
+                "parked names lead to such pages, too; p0 checked: docs/calibration.md",
             ),
             Self::LeadsBackToAsker => row("leads_back_to_asker", Content, 0.30, 0.005, JUDGED),
             Self::AddressFromLie => row("address_from_lie", CrossFlow, 0.90, 0.01, JUDGED),
             Self::OwnMarks => row("resolvers_own_marks", Header, 0.90, 0.25, JUDGED),
             Self::MarksUnknown => row("resolvers_marks_unknown", Header, 0.20, 0.60, JUDGED),
-            Self::LocalPolicy => row("local_policy", CrossFlow, 0.005, 0.60, "wire-facts 4.3 [E]"),
-            Self::SplitHorizon => row("split_horizon", Content, 0.10, 0.80, "wire-facts 4.3 [E]"),
-            Self::ChosenFilter => row("chosen_filter", Aftermath, 0.10, 0.50, "wire-facts 4.3 [E]"),
+            Self::LocalPolicy => row(
+                "local_policy",
+                CrossFlow,
+                0.005,
+                0.60,
+                "wire-facts 4.3; p0 checked: docs/calibration.md",
+            ),
+            Self::SplitHorizon => row(
+                "split_horizon",
+                Content,
+                0.10,
+                0.80,
+                "wire-facts 4.3; p0 checked: docs/calibration.md",
+            ),
+            Self::ChosenFilter => row(
+                "chosen_filter",
+                Aftermath,
+                0.10,
+                0.50,
+                "wire-facts 4.3; p0 checked: docs/calibration.md",
+            ),
         }
     }
 }

@@ -26,15 +26,21 @@ pub enum CaptivePortalObservation {
 impl CaptivePortalObservation {
     pub(super) fn row(self) -> Row {
         use Group::{Content, CrossFlow, Fingerprint};
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
-            Self::LoginRequired => proof("login_required", Content, 0.95, 1e-4, "RFC 6585 section 6 [E]"),
+            Self::LoginRequired => proof(
+                "login_required",
+                Content,
+                0.95,
+                1e-4,
+                "RFC 6585 section 6; p0 checked: docs/calibration.md",
+            ),
             Self::ProbeRedirected => proof(
                 "probe_redirected",
                 Fingerprint,
                 0.95,
                 1e-4,
-                "the probes' operators never redirect them elsewhere; margin [E]",
+                "the probes' operators never redirect them elsewhere; margin checked: docs/calibration.md",
             ),
             Self::ProbeAnsweredOtherwise => row("probe_answered_otherwise", Fingerprint, 0.90, 0.0005, JUDGED),
             Self::SameAddressForAllNames { .. } => row("same_address_for_all_names", CrossFlow, 0.90, 0.003, JUDGED),

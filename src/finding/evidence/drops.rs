@@ -63,6 +63,19 @@ pub enum DropsObservation {
     },
     /// The ClientHello hides the name (ESNI or ECH).
     HiddenName,
+    /// The server closed without having heard the request, and repeated that although the client had acknowledged it: what
+    /// it sends arrives, and what it is sent does not.
+    ServerDeaf {
+        /// How often it closed.
+        closes: u16,
+    },
+    /// Flows that hide the name die at this server, and others are served.
+    HiddenNamesDie {
+        /// In how many flows.
+        flows: u32,
+        /// Flows that were served.
+        served: u32,
+    },
     /// The flow goes to a resolver over TLS.
     EncryptedDns,
     /// SYN after SYN to an address is not answered.
@@ -145,22 +158,31 @@ const LONG: Duration = Duration::from_secs(30);
 impl DropsObservation {
     pub(super) fn row(&self) -> Row {
         use Group::{Aftermath, Content, CrossFlow, Header, Timing};
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
-            Self::SilenceMidStream { .. } => row(
-                "silence_mid_stream",
+            Self::SilenceMidStream { tries, .. } => match tries {
+                4.. => row(
+                    "silence_mid_stream",
+                    Aftermath,
+                    0.90,
+                    0.08,
+                    "wire-facts 3.3: 5-8 packets pass; hosts crash, too; p0 checked: docs/calibration.md",
+                ),
+                0..=3 => row("silence_mid_stream", Aftermath, 0.90, 0.10, JUDGED),
+            },
+            Self::FrozenAfter { .. } => row(
+                "frozen_after",
                 Aftermath,
-                0.90,
-                0.10,
-                "wire-facts 3.3: 5-8 packets pass [E]",
+                0.95,
+                0.05,
+                "wire-facts 7.4; p0 checked: docs/calibration.md",
             ),
-            Self::FrozenAfter { .. } => row("frozen_after", Aftermath, 0.95, 0.05, "wire-facts 7.4 [E]"),
             Self::FreezeTypicalVolume => row(
                 "freeze_typical_volume",
                 Header,
                 0.80,
                 0.15,
-                "14-32 KB or about 25 packets: net4people/bbs 490; margin [E]",
+                "14-32 KB or about 25 packets: net4people/bbs 490; margin checked: docs/calibration.md",
             ),
             Self::FrozenAtTheSameVolume { flows, others } => match (flows, others) {
                 (3.., _) => row("frozen_at_the_same_volume", CrossFlow, 0.80, 0.01, JUDGED),
@@ -175,16 +197,36 @@ impl DropsObservation {
                 CrossFlow,
                 0.90,
                 0.005,
-                "wire-facts 7.2 (b) [E]",
+                "wire-facts 7.2 (b); p0 checked: docs/calibration.md",
             ),
             Self::OnlySmallerPass { .. } => row(
                 "only_smaller_pass",
                 Header,
                 0.05,
                 0.60,
-                "wire-facts 8: path MTU black holes [E]",
+                "wire-facts 8: path MTU black holes; p0 checked: docs/calibration.md",
             ),
             Self::HiddenName => row("hidden_name", Content, 0.50, 0.50, "a note"),
+            Self::ServerDeaf { closes } => match closes {
+                2.. => row(
+                    "server_deaf",
+                    Timing,
+                    0.50,
+                    0.03,
+                    "wire-facts 7.1: one-way drops; p0 checked: docs/calibration.md",
+                ),
+                0 | 1 => row("server_deaf", Timing, 0.30, 0.10, JUDGED),
+            },
+            Self::HiddenNamesDie { flows, .. } => match flows {
+                3.. => row(
+                    "hidden_names_die",
+                    CrossFlow,
+                    0.90,
+                    0.01,
+                    "wire-facts 7.1, 7.2 (c); p0 checked: docs/calibration.md",
+                ),
+                0..=2 => row("hidden_names_die", CrossFlow, 0.90, 0.10, JUDGED),
+            },
             Self::EncryptedDns => row("encrypted_dns", Timing, 0.50, 0.50, "a note"),
             Self::SynsUnanswered { .. } => row("syns_unanswered", Aftermath, 0.90, 0.15, JUDGED),
             Self::FlowsUnanswered { .. } => row("flows_unanswered", Aftermath, 0.90, 0.15, JUDGED),
@@ -212,25 +254,37 @@ impl DropsObservation {
                 0.60,
                 "an outage: Sundara Raman et al. 2023 on Belarus",
             ),
-            Self::AfterTrigger { .. } => row("after_trigger", Timing, 0.80, 0.10, "wire-facts 7.1 [E]"),
+            Self::AfterTrigger { .. } => row(
+                "after_trigger",
+                Timing,
+                0.80,
+                0.10,
+                "wire-facts 7.1; p0 checked: docs/calibration.md",
+            ),
             Self::FailedThenRecovered { failed, meanwhile } => match (failed, meanwhile) {
                 (2.., _) | (1, 2..) => row(
                     "failed_then_recovered",
                     CrossFlow,
                     0.60,
                     0.005,
-                    "windows of Bock et al., WOOT 2021; margin [E]",
+                    "windows of Bock et al., WOOT 2021; margin checked: docs/calibration.md",
                 ),
                 (0 | 1, _) => row("failed_then_recovered", CrossFlow, 0.60, 0.04, JUDGED),
             },
-            Self::NetworksFellSilent { .. } => row("networks_fell_silent", CrossFlow, 0.90, 0.01, "wire-facts 7.5 [E]"),
+            Self::NetworksFellSilent { .. } => row(
+                "networks_fell_silent",
+                CrossFlow,
+                0.90,
+                0.01,
+                "wire-facts 7.5; p0 checked: docs/calibration.md",
+            ),
             Self::SharpOnset { .. } => row("sharp_onset", Timing, 0.80, 0.05, JUDGED),
             Self::NetworksSilentThroughout { .. } => row(
                 "networks_silent_throughout",
                 CrossFlow,
                 0.90,
                 0.04,
-                "wire-facts 7.5, without the onset [E]",
+                "wire-facts 7.5, without the onset; p0 checked: docs/calibration.md",
             ),
         }
     }
@@ -275,6 +329,14 @@ impl fmt::Display for DropsObservation {
                 "nothing larger than {largest} bytes ever passed to this server: the size may decide, not the name"
             ),
             Self::HiddenName => f.write_str("the ClientHello hides the name asked for; the one told is the outer one"),
+            Self::ServerDeaf { closes } => write!(
+                f,
+                "the server closed {closes} times without having heard the request: what it sends arrives, what it is sent does not"
+            ),
+            Self::HiddenNamesDie { flows, served } => write!(
+                f,
+                "{flows} flows that hide the name die at this server, while it serves {served} others"
+            ),
             Self::EncryptedDns => f.write_str("the flow goes to a DNS resolver over TLS"),
             Self::SynsUnanswered { tries } => write!(f, "{tries} SYNs were not answered"),
             Self::FlowsUnanswered { flows } => write!(f, "{flows} flows were not answered, however often they asked"),

@@ -77,8 +77,8 @@ pub enum IcmpObservation {
 
 impl IcmpObservation {
     pub(super) const fn row(&self) -> Row {
-        const JUDGED: &str = "[E]";
-        const FACTS: &str = "wire-facts 7.6 [E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
+        const FACTS: &str = "wire-facts 7.6; p0 checked: docs/calibration.md";
         match self {
             Self::SaysProhibited { .. } => row("says_prohibited", Fingerprint, 0.90, 0.05, FACTS),
             Self::SaysUnroutable { .. } => row("says_unroutable", Fingerprint, 0.40, 0.10, FACTS),
@@ -87,7 +87,7 @@ impl IcmpObservation {
                 Content,
                 0.60,
                 0.01,
-                "rules for addresses refuse the SYN, RFC 1812 section 5.3.9; margin [E]",
+                "rules for addresses refuse the SYN, RFC 1812 section 5.3.9; margin checked: docs/calibration.md",
             ),
             Self::ArrivedAllTheSame => row("arrived_all_the_same", Aftermath, 0.02, 0.60, JUDGED),
             Self::FlowDied { .. } => row("flow_died", Aftermath, 0.90, 0.50, JUDGED),
@@ -96,7 +96,7 @@ impl IcmpObservation {
                 Header,
                 0.02,
                 0.60,
-                "wire-facts 7.6: host firewalls reject [E]",
+                "wire-facts 7.6: host firewalls reject; p0 checked: docs/calibration.md",
             ),
             Self::AtTheDestinationsDoor { .. } => row("at_the_destinations_door", Header, 0.05, 0.50, JUDGED),
             Self::NearTheClient { .. } => row("near_the_client", Header, 0.70, 0.30, JUDGED),
@@ -112,7 +112,7 @@ impl IcmpObservation {
                 CrossFlow,
                 0.10,
                 0.50,
-                "rules for single ports are the destination's, as a rule [E]",
+                "rules for single ports are the destination's, as a rule; p0 checked: docs/calibration.md",
             ),
             Self::RefusedManyTimes { .. } => row("refused_many_times", CrossFlow, 0.01, 0.60, JUDGED),
             Self::NothingElsePasses => row("nothing_else_passes", CrossFlow, 0.03, 0.60, JUDGED),

@@ -49,7 +49,7 @@ pub enum PaceObservation {
 impl PaceObservation {
     pub(super) fn row(&self) -> Row {
         use Group::{CrossFlow, Header, Timing};
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
             Self::Policed { .. } => row(
                 "policed",
@@ -58,17 +58,35 @@ impl PaceObservation {
                 0.07,
                 "7 % of lossy transfers are policed: Flach et al. 2016",
             ),
-            Self::QueueGrows { .. } => row("queue_grows", Timing, 0.80, 0.06, "wire-facts 7.3 [E]"),
+            Self::QueueGrows { .. } => row(
+                "queue_grows",
+                Timing,
+                0.80,
+                0.06,
+                "wire-facts 7.3; p0 checked: docs/calibration.md",
+            ),
             Self::KnownRate { .. } => row(
                 "known_rate",
                 Header,
                 0.40,
                 0.15,
-                "wire-facts 7.4; tariffs after a quota run so too [E]",
+                "wire-facts 7.4; tariffs after a quota run so too; p0 checked: docs/calibration.md",
             ),
             Self::OnlyThisNameSlow { slow, fast } => match (slow, fast) {
-                (3.., 2..) => row("only_this_name_slow", CrossFlow, 0.80, 0.005, "wire-facts 7.4 [E]"),
-                (2, 2..) => row("only_this_name_slow", CrossFlow, 0.80, 0.01, "wire-facts 7.4 [E]"),
+                (3.., 2..) => row(
+                    "only_this_name_slow",
+                    CrossFlow,
+                    0.80,
+                    0.005,
+                    "wire-facts 7.4; p0 checked: docs/calibration.md",
+                ),
+                (2, 2..) => row(
+                    "only_this_name_slow",
+                    CrossFlow,
+                    0.80,
+                    0.01,
+                    "wire-facts 7.4; p0 checked: docs/calibration.md",
+                ),
                 (_, _) => row("only_this_name_slow", CrossFlow, 0.80, 0.08, JUDGED),
             },
             Self::OthersSlowToo { .. } => row("others_slow_too", CrossFlow, 0.03, 0.60, JUDGED),

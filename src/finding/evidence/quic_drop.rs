@@ -33,8 +33,9 @@ pub enum QuicDropObservation {
 
 impl QuicDropObservation {
     pub(super) const fn row(self) -> Row {
-        const JUDGED: &str = "as request_unanswered; UDP is more often closed than TCP [E]";
-        const OTHERS: &str = "wire-facts 5.4 and 7.2 (a) [E]";
+        const JUDGED: &str =
+            "as request_unanswered; UDP is more often closed than TCP; p0 checked: docs/calibration.md";
+        const OTHERS: &str = "wire-facts 5.4 and 7.2 (a); p0 checked: docs/calibration.md";
         match self {
             Self::InitialsUnanswered { tries: 4.. } => row("initials_unanswered", Group::Aftermath, 0.95, 0.08, JUDGED),
             Self::InitialsUnanswered { .. } => row("initials_unanswered", Group::Aftermath, 0.90, 0.15, JUDGED),

@@ -70,28 +70,28 @@ pub enum StreamObservation {
 
 impl StreamObservation {
     pub(super) const fn row(&self) -> Row {
-        const JUDGED: &str = "[E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
         match self {
             Self::NeverWrote { .. } => proof(
                 "never_wrote",
                 Sequence,
                 0.50,
                 0.002,
-                "RFC 9293 section 3.4: a sender does not go back behind what was acknowledged; margin [E]",
+                "RFC 9293 section 3.4: a sender does not go back behind what was acknowledged; margin checked: docs/calibration.md",
             ),
             Self::BeyondItsEnd { .. } => proof(
                 "beyond_its_end",
                 Sequence,
                 0.50,
                 0.002,
-                "RFC 9293 section 3.6: a FIN ends the data; margin [E]",
+                "RFC 9293 section 3.6: a FIN ends the data; margin checked: docs/calibration.md",
             ),
             Self::Sprayed { .. } => row(
                 "sprayed",
                 Content,
                 0.30,
                 0.001,
-                "HoneyBadger, sloppy injection; margin [E]",
+                "HoneyBadger, sloppy injection; margin checked: docs/calibration.md",
             ),
             Self::PeerUnheard { .. } => row("peer_unheard", Aftermath, 0.60, 0.03, JUDGED),
             Self::IpIdRepeated { .. } => row(
@@ -99,21 +99,21 @@ impl StreamObservation {
                 Header,
                 0.30,
                 0.003,
-                "RFC 6864 section 4.1; margin [E]",
+                "RFC 6864 section 4.1; margin checked: docs/calibration.md",
             ),
             Self::TakesItsPlace => row(
                 "takes_its_place",
                 Header,
                 0.001,
                 0.50,
-                "an injector does not move the sender's counter [E]",
+                "an injector does not move the sender's counter; p0 checked: docs/calibration.md",
             ),
             Self::RivalSynAck { .. } => proof(
                 "rival_syn_ack",
                 Sequence,
                 0.50,
                 0.001,
-                "HoneyBadger, handshake hijack; wire-facts 6.4 [E]",
+                "HoneyBadger, handshake hijack; wire-facts 6.4; p0 checked: docs/calibration.md",
             ),
             Self::SynAckReflects { .. } => row("syn_ack_reflects", Header, 0.25, 1e-4, "2 in 65 536 by chance; margin"),
             Self::GoesOnFromTheOther => row("goes_on_from_the_other", Aftermath, 0.60, 0.05, JUDGED),
@@ -122,21 +122,21 @@ impl StreamObservation {
                 Sequence,
                 0.50,
                 0.002,
-                "RFC 9293 section 3.6: a FIN ends the data; margin [E]",
+                "RFC 9293 section 3.6: a FIN ends the data; margin checked: docs/calibration.md",
             ),
             Self::FinBelowData { .. } => row(
                 "fin_below_data",
                 Sequence,
                 0.50,
                 0.005,
-                "as a reset below data, Weaver et al. NDSS 2009; margin [E]",
+                "as a reset below data, Weaver et al. NDSS 2009; margin checked: docs/calibration.md",
             ),
             Self::HelloAfterAlert { .. } => proof(
                 "hello_after_alert",
                 Sequence,
                 0.50,
                 0.001,
-                "RFC 8446 section 6.2: a fatal alert ends the connection; margin [E]",
+                "RFC 8446 section 6.2: a fatal alert ends the connection; margin checked: docs/calibration.md",
             ),
             Self::AlertOverwritten => proof(
                 "alert_overwritten",

@@ -75,8 +75,8 @@ pub enum IssuerChange {
 
 impl TlsObservation {
     pub(super) const fn row(&self) -> Row {
-        const JUDGED: &str = "[E]";
-        const FACTS: &str = "wire-facts 5.3 [E]";
+        const JUDGED: &str = "judged; p0 checked: docs/calibration.md";
+        const FACTS: &str = "wire-facts 5.3; p0 checked: docs/calibration.md";
         match self {
             Self::KnownInterceptor { confidence } => match confidence {
                 9.. => proof(
@@ -94,7 +94,7 @@ impl TlsObservation {
                 Fingerprint,
                 0.50,
                 0.01,
-                "wire-facts 5.5, 8: companies and virus scanners inspect [E]",
+                "wire-facts 5.5, 8: companies and virus scanners inspect; p0 checked: docs/calibration.md",
             ),
             Self::UnlistedIssuer => row("unlisted_issuer", Fingerprint, 0.50, 0.05, JUDGED),
             Self::OutsideItsCountry => row("outside_its_country", Content, 0.80, 0.02, JUDGED),
@@ -110,14 +110,14 @@ impl TlsObservation {
                 Content,
                 0.40,
                 0.02,
-                "RFC 8446 section 4.1.3; margin [E]",
+                "RFC 8446 section 4.1.3; margin checked: docs/calibration.md",
             ),
             Self::HelloFromElsewhere { .. } => row(
                 "hello_from_elsewhere",
                 Header,
                 0.40,
                 0.01,
-                "0 of 610 packets of controls; raised for proxies in front of servers [E]",
+                "0 of 610 packets of controls; raised for proxies in front of servers; p0 checked: docs/calibration.md",
             ),
             Self::OthersFromTheServer { .. } => row("others_from_the_server", CrossFlow, 0.60, 0.01, JUDGED),
             Self::LateHello { .. } => row("late_hello", Timing, 0.50, 0.20, FACTS),

@@ -77,6 +77,7 @@ struct Block<'a> {
     residual: Option<ResidualObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     throttle: Option<ThrottleObject>,
 }
 

@@ -185,7 +185,7 @@ impl Flow {
             Step::Data { acknowledge: true } => (End::Client, flag::ACK, &[], Some(self.go_on(false))),
             Step::Data { acknowledge: false } => {
                 self.left -= 1;
-                let then = self.go_on(self.left % 2 == 0);
+                let then = self.go_on(self.left.is_multiple_of(2));
                 let len = match chance.below(16) {
                     lot if lot < self.full => FULL,
                     lot if lot % 2 == 0 => 100 + chance.below(400) as usize,
