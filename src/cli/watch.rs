@@ -1,15 +1,17 @@
 //! `blockscope watch`.
 
+mod metrics;
 mod reopen;
 mod signals;
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::AutoStream;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use blockscope::capture::error::CaptureError;
 use blockscope::capture::live::{LiveSettings, LiveSource, Promiscuity};
 use blockscope::engine::live::{Steering, watch};
@@ -25,6 +27,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use tracing::error;
 
+use self::metrics::Metrics;
 use self::reopen::Reopened;
 use self::signals::Signals;
 use super::exit::Exit;
@@ -99,6 +102,10 @@ pub(super) struct WatchArgs {
     #[arg(long = "for", value_name = "SECONDS")]
     span: Option<u64>,
 
+    /// Count for Prometheus at this address: http://ADDR:PORT/metrics, and /healthz. Whoever reaches it may read it
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
+
     /// Worker threads
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
@@ -138,6 +145,11 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
         .map(Reopened::open)
         .transpose()
         .map_err(unwritable)?;
+    let metrics = args.metrics.map(|address| {
+        let served = Metrics::serve(address);
+        served.with_context(|| format!("metrics at {address}"))
+    });
+    let metrics = metrics.transpose().map_err(unwritable)?;
     let signals = Signals::listen(output.clone()).map_err(|error| unwritable(error.into()))?;
     let mut sink = sink(args, common, output, &bar)?;
     let settings = Settings {
@@ -148,6 +160,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     };
     let mut hold = Hold {
         signals,
+        metrics,
         until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
     };
     let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
@@ -206,6 +219,7 @@ fn sink(
 /// The user's hold on a live run.
 struct Hold {
     signals: Signals,
+    metrics: Option<Metrics>,
     until: Option<Instant>,
 }
 
@@ -224,6 +238,9 @@ impl Steering for Hold {
     }
 
     fn status(&mut self, so_far: &Summary) {
+        if let Some(metrics) = &self.metrics {
+            metrics.update(so_far);
+        }
         if self.signals.take_summary_wanted() {
             let mut text = Text::new(AutoStream::auto(io::stderr()), 100, Closing::Summary);
             // Nobody to tell that standard error is closed.
