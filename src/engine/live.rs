@@ -486,6 +486,48 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_does_not_hold_findings_up() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let last = read(&path).1.last.unwrap();
+        // After the last packet the machine believes it is an hour ago.
+        let now = Timestamp::from_nanos(last.as_nanos() - 3_600_000_000_000);
+        let until = now.plus(Duration::from_secs(5));
+        let mut machine = Told5 {
+            machine: Machine { now, until },
+            before_the_end: false,
+        };
+        let mut told = Told::default();
+        watch(
+            &mut ThenSilence(source(&path, 16)),
+            &Settings::default(),
+            &mut told,
+            &mut machine,
+        );
+        assert!(machine.before_the_end);
+        assert_eq!(told.findings.len(), 5);
+    }
+
+    /// Whether five findings were told before the run ended.
+    struct Told5 {
+        machine: Machine,
+        before_the_end: bool,
+    }
+
+    impl Steering for Told5 {
+        fn now(&mut self) -> Timestamp {
+            self.machine.now()
+        }
+
+        fn stop(&self) -> bool {
+            self.machine.stop()
+        }
+
+        fn status(&mut self, so_far: &Summary) {
+            self.before_the_end |= so_far.findings.values().sum::<u64>() == 5;
+        }
+    }
+
+    #[test]
     fn the_number_of_workers_does_not_matter() {
         for path in fixtures().iter().step_by(9) {
             let alone = said(&watched(path, 64, 1, Duration::ZERO).0);

@@ -157,3 +157,48 @@ fn identity(finding: &Finding) -> Identity {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn found(findings: Vec<Finding>) -> Report {
+        Report {
+            findings,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_finding_is_told_once_and_again_only_if_its_verdict_rises() {
+        let baselines = Baselines::default();
+        let mut recent = Recent::default();
+        let sure = sample::reset();
+        let mut unsure = sure.clone();
+        unsure
+            .evidence
+            .retain(|item| item.observation.key() != "data_after_reset");
+        recent.enter(found(vec![unsure]));
+        let first = recent.judge(&baselines, sample::AT);
+        assert_eq!((first.len(), first[0].before), (1, None));
+        assert!(recent.judge(&baselines, sample::AT).is_empty());
+        recent.enter(found(vec![sure]));
+        let risen = recent.judge(&baselines, sample::AT);
+        assert_eq!((risen.len(), risen[0].before), (1, Some(first[0].verdict)));
+        assert!(risen[0].verdict > first[0].verdict);
+        assert!(recent.judge(&baselines, sample::AT).is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_age() {
+        let mut recent = Recent::default();
+        recent.enter(found(vec![sample::reset(); MOST_FINDINGS + 3]));
+        assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
+        recent.judge(&Baselines::default(), sample::AT);
+        recent.enter(found(vec![sample::reset()]));
+        assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
+        recent.forget_old(sample::AT.plus(HORIZON * 3));
+        assert!(recent.findings.is_empty() && recent.told.is_empty() && recent.order.is_empty());
+    }
+}
