@@ -1,4 +1,4 @@
-//! Where frames come from: saved captures, pipes, compressed files.
+//! Where frames come from: saved captures, pipes, compressed files, live interfaces.
 //!
 //! A [`source::Source`] supplies [`source::RecordBatch`]es: runs of records whose bytes lie in one piece of shared
 //! memory (a mapped file, or a block a stream was read into), so that nothing is copied on the way to the detectors.
@@ -8,6 +8,7 @@
 //!   FILE.zst ─► compression ─► stream ───────┼─► format (pcap, pcapng) ─► capture_file ─┐
 //!   -, FIFO ──────────────────► stream ──────┘                                          ├─► capture_set ─► filter
 //!   DIR ──► its captures in order of time ──────────────────────────────────────────────┘
+//!   interface ──► live
 //! ```
 
 pub mod capture_file;
@@ -16,6 +17,7 @@ pub mod compression;
 pub mod error;
 pub mod filter;
 pub mod format;
+pub mod live;
 #[cfg(test)]
 mod sample;
 pub mod source;

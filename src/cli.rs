@@ -14,10 +14,12 @@ mod feed;
 mod fingerprints;
 mod forge;
 mod input;
+mod interfaces;
 mod output;
 mod progress;
 mod read;
 mod schema;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Read(read::ReadArgs),
+    Watch(watch::WatchArgs),
+    Interfaces(interfaces::InterfacesArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
     Calibrate(calibrate::CalibrateArgs),
@@ -65,6 +69,8 @@ pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
         Command::Read(args) => read::run(&args, cli.common),
+        Command::Watch(args) => watch::run(&args, cli.common),
+        Command::Interfaces(_) => interfaces::run(),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
         Command::Calibrate(args) => calibrate::run(&args, cli.common),

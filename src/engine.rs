@@ -8,6 +8,7 @@
 
 pub mod baselines;
 pub mod ledger;
+pub mod live;
 pub mod run;
 pub mod shard;
 pub mod trace;

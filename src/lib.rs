@@ -11,8 +11,8 @@
 //! ```text
 //!  saved capture ─┐  capture/                                 engine/run
 //!  compressed    ─┼─► Source ── RecordBatch ──► reader:  clock  at = max(at, record.at)     (never runs back)
-//!  pipe          ─┘             (a mapped file          number 1, 2, 3 … = Wireshark's frame.number
-//!                                or a read block)       shard  hash of the HOST PAIR, 64 fixed shards
+//!  pipe          ─┤             (a mapped file          number 1, 2, 3 … = Wireshark's frame.number
+//!  interface     ─┘              or a read block)       shard  hash of the HOST PAIR, 64 fixed shards
 //!            ┌────────────────────── batches over bounded channels ◄─────────┘
 //!            ▼                       ▼                        ▼
 //!        worker 0                worker 1        …       worker N-1          engine/worker, engine/shard
@@ -24,6 +24,8 @@
 //!            ▼
 //!        Report { findings, coverage }  ──►  ledger  ──►  Sink: text for a person, EVE for a machine     report/
 //!        and, add-only, baselines ─────────────┘  (what all flows of a host show; read when no worker writes)
+//!
+//!        From a live interface the same, at every tick and as far as is known by then.             engine/live
 //! ```
 //!
 //! # The promises

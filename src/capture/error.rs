@@ -30,6 +30,20 @@ pub enum CaptureError {
         /// The directory's name as given.
         path: PathBuf,
     },
+    /// An interface that cannot be captured from.
+    #[error("{name}: {why}")]
+    Interface {
+        /// The interface's name as given.
+        name: String,
+        /// What libpcap said.
+        why: String,
+    },
+    /// An interface that this process may not capture from.
+    #[error("{name}: capturing needs the capability cap_net_raw, which this process does not have")]
+    NotAllowed {
+        /// The interface's name as given.
+        name: String,
+    },
     /// A capture filter that does not compile, or no compiler for it.
     #[error("filter \"{expression}\": {why}")]
     Filter {

@@ -80,6 +80,37 @@ pub struct FileNote {
     pub filtered: u64,
     /// Why reading stopped early, with the offset in the (decompressed) capture, if it did.
     pub damage: Option<Damage>,
+    /// What it is.
+    pub origin: Origin,
+    /// Frames that were lost before they could be read (live interfaces).
+    pub lost: Losses,
+}
+
+/// What frames are read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A file or a pipe.
+    #[default]
+    File,
+    /// A live interface; the path is its name.
+    Interface,
+}
+
+/// Frames lost before they could be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Dropped by the kernel because the ring was full.
+    pub kernel: u64,
+    /// Dropped by the interface or its driver.
+    pub interface: u64,
+}
+
+impl Losses {
+    /// Frames lost in all.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.kernel + self.interface
+    }
 }
 
 /// A capture that ends or breaks in the middle. What came before it has been supplied.

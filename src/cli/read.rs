@@ -102,7 +102,7 @@ pub(super) struct ReadArgs {
 
 /// The formats findings are told in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For a person
     Text,
     /// One JSON object a line, as EVE has it
@@ -110,7 +110,7 @@ enum Format {
 }
 
 /// Verdicts by their names in records.
-fn verdicts() -> impl TypedValueParser<Value = Verdict> {
+pub(super) fn verdicts() -> impl TypedValueParser<Value = Verdict> {
     const ALL: [Verdict; 3] = [Verdict::Possible, Verdict::Likely, Verdict::Confirmed];
     PossibleValuesParser::new(ALL.map(Verdict::key)).map(|name| {
         let named = ALL.into_iter().find(|verdict| verdict.key() == name);
@@ -153,7 +153,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     Ok(conclude(&outcome, args.strict, args.fail_on))
 }
 
-fn most_flows() -> NonZeroUsize {
+pub(super) fn most_flows() -> NonZeroUsize {
     NonZeroUsize::new(FLOWS).unwrap_or(NonZeroUsize::MIN)
 }
 

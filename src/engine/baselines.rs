@@ -137,6 +137,18 @@ impl Baselines {
         }
     }
 
+    /// How many hosts and names it holds: what its memory grows with.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.hosts.len() + self.names.len()
+    }
+
+    /// Forgets everything. Only while no worker adds.
+    pub fn clear(&self) {
+        self.hosts.clear();
+        self.names.clear();
+    }
+
     /// What is known of `domain` at `server`.
     #[must_use]
     pub fn name(&self, server: IpAddr, domain: DomainId) -> Option<NameRecord> {

@@ -79,13 +79,13 @@ pub struct Outcome {
 
 /// Frames that are handed to a worker at once. Any size gives the same result; this one keeps the channel cheap and the
 /// frames in the second-level cache.
-const FRAMES_PER_TASK: usize = 512;
+pub(super) const FRAMES_PER_TASK: usize = 512;
 
 /// Tasks that may wait for one worker; a full channel makes the reader wait.
-const TASKS_WAITING: usize = 32;
+pub(super) const TASKS_WAITING: usize = 32;
 
 /// A capture whose time falls back this far behind the one before it is another capture, not a late packet.
-const ANOTHER_CAPTURE: Duration = Duration::from_secs(60);
+pub(super) const ANOTHER_CAPTURE: Duration = Duration::from_secs(60);
 
 /// Judges all frames of `source` and tells `sink` the findings in capture order.
 pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, control: &mut dyn Control) -> Outcome {
@@ -159,12 +159,12 @@ fn tell(findings: &[(Finding, Judgement)], cases: Cases, summary: &mut Summary, 
 
 /// The reader's side of a run: the clock, and who gets which frame.
 #[derive(Default)]
-struct Reading {
-    clock: Timestamp,
+pub(super) struct Reading {
+    pub(super) clock: Timestamp,
     file: Option<u32>,
     frames: u64,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
+    pub(super) first: Option<Timestamp>,
+    pub(super) last: Option<Timestamp>,
 }
 
 impl Reading {
@@ -205,7 +205,7 @@ impl Reading {
     }
 
     /// Hands the frames of one batch to the workers that own their host pairs.
-    fn spread(
+    pub(super) fn spread(
         &mut self,
         batch: &RecordBatch,
         workers: usize,

@@ -365,6 +365,11 @@ impl Shard {
         self.now = Timestamp::EPOCH;
     }
 
+    /// Begins to report hosts anew, to baselines that were emptied.
+    pub fn forget_hosts(&mut self) {
+        self.hosts.clear();
+    }
+
     /// Takes out what was found since the last call.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         self.docket.take()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use bytes::Bytes;
+use crossbeam_channel::Sender;
 
 use super::baselines::Baselines;
 use super::run::Settings;
@@ -17,6 +18,7 @@ use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::packet::dissect::dissect;
 use crate::packet::frame::Frame;
+use crate::time::Timestamp;
 
 /// Frames that are looked up together: enough to hide the wait for memory, few enough for the first-level cache.
 /// 16, 32 and 64 do alike.
@@ -38,6 +40,21 @@ pub enum Task {
     Frames(Bytes, Vec<Assigned>),
     /// The capture ends: conclude all flows.
     EndCapture,
+    /// The clock has come so far without a frame: conclude what is due.
+    Settle(Timestamp),
+    /// Send what was found since the last time; what was looked at as well if asked.
+    Tell(Extent, Sender<Report>),
+    /// Flows begin to be reported anew to baselines that were emptied.
+    ForgetHosts,
+}
+
+/// How much of a [`Report`] is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What was found and what flows came to since the last report.
+    News,
+    /// Also what was looked at since the beginning, and which addresses names were answered with.
+    Everything,
 }
 
 /// What a worker has to say in the end.
@@ -89,6 +106,10 @@ impl Worker {
                 }
             }
             Task::EndCapture => self.shards.iter_mut().for_each(Shard::end_capture),
+            Task::Settle(at) => self.shards.iter_mut().for_each(|shard| shard.settle(*at)),
+            // Whoever asked is gone: nobody to tell.
+            Task::Tell(extent, to) => drop(to.send(self.tell(*extent))),
+            Task::ForgetHosts => self.shards.iter_mut().for_each(Shard::forget_hosts),
         }
     }
 
@@ -126,13 +147,19 @@ impl Worker {
     /// What was found and looked at.
     #[must_use]
     pub fn report(mut self) -> Report {
+        self.tell(Extent::Everything)
+    }
+
+    fn tell(&mut self, extent: Extent) -> Report {
         let mut report = Report::default();
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());
             report.traces.append(&mut shard.take_traces());
             report.shown.append(&mut shard.take_shown());
-            report.named.extend(shard.named());
-            report.coverage.add(&shard.coverage());
+            if extent == Extent::Everything {
+                report.named.extend(shard.named());
+                report.coverage.add(&shard.coverage());
+            }
         }
         report
     }

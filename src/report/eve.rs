@@ -46,7 +46,8 @@
 //! ## `event_type: "stats"`: what was looked at
 //!
 //! `timestamp` is that of the last frame (1970 if there was none). `stats` holds `first` and `last` (times),
-//! `interrupted`, `files` (`{pcap_filename, frames, filtered, damage: {offset, why}}`), `coverage` (the counters of
+//! `interrupted`, `files` (`{pcap_filename, frames, filtered, damage: {offset, why}, lost: {kernel, interface}}`; a live
+//! interface stands as a file with its name, and tells what it `lost`), `coverage` (the counters of
 //! [`Coverage`](crate::finding::summary::Coverage), every one present) and `findings` (kind, verdict, count; only
 //! what was found). It counts all findings, also those a least verdict kept from being written.
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::sink::{Reported, Sink};
-use crate::capture::source::{Damage, FileNote};
+use crate::capture::source::{Damage, FileNote, Losses};
 use crate::finding::evidence::{Evidence, Observation};
 use crate::finding::finding::{
     Application, Conversation, Device, Finding, FingerprintMatch, Injector, Kind, ListPlace, Particulars, Party,
@@ -211,6 +211,11 @@ pub(crate) fn full_summary() -> Summary {
                     offset: 98_304,
                     why: "a record of 4 GB".to_owned(),
                 }),
+                lost: Losses {
+                    kernel: 17,
+                    interface: 18,
+                },
+                ..FileNote::default()
             },
             FileNote {
                 path: PathBuf::from("y.pcap"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use crate::capture::source::Origin;
 use crate::finding::finding::Kind;
 use crate::finding::habits::InjectorId;
 use crate::finding::summary::{Coverage, Summary};
@@ -40,6 +41,14 @@ struct FileObject<'a> {
     filtered: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<DamageObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<LostObject>,
+}
+
+#[derive(Serialize)]
+struct LostObject {
+    kernel: u64,
+    interface: u64,
 }
 
 #[derive(Serialize)]
@@ -87,6 +96,10 @@ impl<'a> StatsRecord<'a> {
             damage: file.damage.as_ref().map(|damage| DamageObject {
                 offset: damage.offset,
                 why: &damage.why,
+            }),
+            lost: (file.origin == Origin::Interface || file.lost.total() > 0).then_some(LostObject {
+                kernel: file.lost.kernel,
+                interface: file.lost.interface,
             }),
         });
         Self {

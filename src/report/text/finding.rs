@@ -8,6 +8,7 @@ use super::super::escape::{escaped, escaped_path, shell_word};
 use super::super::figures::{moment, probability};
 use super::super::sink::Reported;
 use super::page::{CYAN, FAINT, GREEN, Page, RED, STRONG, YELLOW, columns, paint};
+use crate::capture::source::Origin;
 use crate::finding::finding::{
     Application, Conversation, Finding, Injector, Kind, Manner, Particulars, Party, Position, Stage, Trigger,
     TriggerKind,
@@ -520,6 +521,10 @@ fn check(page: &mut Page, reported: &Reported<'_>) {
         let Some(note) = reported.files.get(file as usize) else {
             continue;
         };
+        if note.origin == Origin::Interface {
+            // Nothing was saved that could be looked at.
+            continue;
+        }
         let file = match note.path.as_os_str() == "-" {
             true => "CAPTURE".to_owned(),
             false => shell_word(&note.path),

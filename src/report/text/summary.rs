@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::escape::{escaped, escaped_path};
 use super::super::figures::{bytes, counted, grouped, moment, span};
 use super::page::{CYAN, Page, RED, STRONG, YELLOW, paint};
+use crate::capture::source::{FileNote, Origin};
 use crate::finding::finding::Kind;
 use crate::finding::summary::{Coverage, Summary};
 use crate::finding::verdict::Verdict;
@@ -33,7 +34,7 @@ fn inspected(page: &mut Page, summary: &Summary) {
         paint(STRONG, "Inspected"),
         counted(coverage.frames, "frame"),
         bytes(coverage.bytes),
-        counted(summary.files.len() as u64, "file"),
+        origins(summary),
     );
     if let (Some(first), Some(last)) = (summary.first, summary.last) {
         text.push_str(&format!(
@@ -49,6 +50,17 @@ fn inspected(page: &mut Page, summary: &Summary) {
         counted(coverage.dns_answered, "answered DNS question")
     ));
     page.wrapped("", &text);
+}
+
+/// `2 files`, `1 interface`.
+fn origins(summary: &Summary) -> String {
+    let live = |file: &&FileNote| file.origin == Origin::Interface;
+    let noun = if summary.files.iter().any(|file| live(&file)) {
+        "interface"
+    } else {
+        "file"
+    };
+    counted(summary.files.len() as u64, noun)
 }
 
 /// Whether something that could have been judged was not.
@@ -86,6 +98,18 @@ fn limits(summary: &Summary) -> Vec<Limit> {
                     grouped(damage.offset),
                     escaped(&damage.why),
                     counted(file.frames, "frame")
+                ),
+            );
+        }
+        if file.lost.total() > 0 {
+            say(
+                Missed,
+                format!(
+                    "{path} lost {} before they could be read ({} in the kernel's ring, {} in the interface): what they \
+                     would have shown is missing (--buffer makes the ring larger).",
+                    counted(file.lost.total(), "frame"),
+                    grouped(file.lost.kernel),
+                    grouped(file.lost.interface)
                 ),
             );
         }
@@ -303,7 +327,6 @@ fn tally(counts: &BTreeMap<Verdict, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::source::FileNote;
     use crate::report::sample;
     use crate::report::sink::Sink;
     use crate::report::text::{Closing, Text};
@@ -335,6 +358,7 @@ mod tests {
              120 TCP flows, 14 UDP flows, 33 answered DNS questions.\n",
             "- The run was stopped before the end of its input",
             "- x.pcap is damaged at byte 98,304: a record of 4 GB. What comes after the 1,200 frames before it was not",
+            "- x.pcap lost 35 frames before they could be read (17 in the kernel's ring, 18 in the interface)",
             "- 40 frames of x.pcap did not match the filter",
             "- 1 frame of a link type that is not read",
             "- 2 frames without IP",

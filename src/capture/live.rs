@@ -1,0 +1,430 @@
+//! Live interfaces, through libpcap: one capture an interface, all of them read by one thread without blocking.
+//!
+//! Each interface stands where a file stands otherwise: frames are numbered per interface, and its [`FileNote`] counts
+//! what was read and what was lost. libpcap keeps packets in a ring the kernel writes to; a batch copies them out. A read
+//! on a silent link would block for ever whatever timeout is asked for, so captures are non-blocking and waited for
+//! with `poll`: on a silent link [`Supply::Quiet`] is supplied about ten times a second. Immediate mode is left off: it
+//! costs the block ring and loses packets under load.
+//!
+//! An interface that goes down is waited for, and one that disappears is opened again when it is back; both are said.
+
+use std::os::fd::AsFd;
+
+use bytes::{Bytes, BytesMut};
+use pcap::{Active, Capture, Device, Precision, Stat};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::error::CaptureError;
+use super::source::{FileNote, Origin, Progress, Record, RecordBatch, Source, Supply};
+use crate::packet::frame::{FrameNumber, LinkType};
+use crate::time::Timestamp;
+
+/// Frames and bytes a batch holds at the most: as many as a worker's task, and a block of libpcap's ring.
+const MOST_FRAMES: usize = 512;
+const MOST_BYTES: usize = 1 << 20;
+
+/// How long a partly filled block of the ring waits for more packets, in milliseconds: short enough for findings to be
+/// out in time, long enough for a busy link to fill it.
+const BLOCK_WAIT_MS: i32 = 20;
+
+/// How long to wait for packets before saying that there are none, in nanoseconds.
+const POLL_WAIT_NS: i64 = 100_000_000;
+
+/// After so many quiet or busy supplies the interfaces are looked after: about a second on a quiet link.
+const QUIET_ROUNDS: u32 = 10;
+const BUSY_ROUNDS: u32 = 512;
+
+/// DLT numbers that libpcap hands out live and whose LINKTYPE number is another (pcap/dlt.h): raw IP.
+const DLT_RAW: i32 = 12;
+
+/// Whether an interface is told to pass on packets for other hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promiscuity {
+    /// What the interface passes on anyway (a SPAN port or an uplink needs no more as a rule).
+    AsItIs,
+    /// Everything it sees.
+    Everything,
+}
+
+/// How interfaces are captured from.
+#[derive(Clone, Debug)]
+pub struct LiveSettings {
+    /// A pcap-filter(7) expression, applied in the kernel.
+    pub filter: Option<String>,
+    /// Bytes kept of a packet, at the most.
+    pub snaplen: u32,
+    /// Which packets the interface passes on.
+    pub promiscuity: Promiscuity,
+    /// The ring of one interface, in MiB.
+    pub buffer_mib: u32,
+}
+
+impl Default for LiveSettings {
+    /// Whole packets (tcpdump's 256 KiB), a ring of 64 MiB, the interface as it is.
+    fn default() -> Self {
+        Self {
+            filter: None,
+            snaplen: 1 << 18,
+            promiscuity: Promiscuity::AsItIs,
+            buffer_mib: 64,
+        }
+    }
+}
+
+/// The packets of some interfaces, as they come.
+pub struct LiveSource {
+    taps: Vec<Tap>,
+    settings: LiveSettings,
+    notes: Vec<FileNote>,
+    /// Whose turn it is to be read first.
+    turn: usize,
+    quiet: u32,
+    busy: u32,
+    bytes_read: u64,
+}
+
+/// One interface.
+struct Tap {
+    name: String,
+    /// None while it is gone.
+    open: Option<Open>,
+    state: State,
+}
+
+/// An open capture.
+struct Open {
+    capture: Capture<Active>,
+    link: LinkType,
+    /// What its counters (32 bits, they wrap) said last.
+    counted: (u32, u32),
+}
+
+/// What was last said of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    Down,
+    Gone,
+}
+
+impl LiveSource {
+    /// Captures from `interfaces` (`any` is all of them) as `settings` have it.
+    ///
+    /// # Errors
+    /// An interface that does not exist, is not up, or must not be captured from; a filter that does not compile;
+    /// libpcap is not installed.
+    pub fn open(interfaces: &[String], settings: LiveSettings) -> Result<Self, CaptureError> {
+        let mut taps = Vec::new();
+        let mut notes = Vec::new();
+        for name in interfaces {
+            taps.push(Tap {
+                name: name.clone(),
+                open: Some(Open::new(name, &settings)?),
+                state: State::Up,
+            });
+            notes.push(FileNote {
+                path: name.into(),
+                origin: Origin::Interface,
+                ..FileNote::default()
+            });
+        }
+        Ok(Self {
+            taps,
+            settings,
+            notes,
+            turn: 0,
+            quiet: 0,
+            busy: 0,
+            bytes_read: 0,
+        })
+    }
+
+    /// Takes what one interface has, the others first the next time.
+    fn drain(&mut self, batch: &mut RecordBatch) -> bool {
+        for _ in 0..self.taps.len() {
+            let index = self.turn;
+            self.turn = (index + 1) % self.taps.len();
+            let tap = &mut self.taps[index];
+            let Some(open) = &mut tap.open else { continue };
+            let mut bytes = BytesMut::new();
+            let outcome = open.drain(index, &mut self.notes[index], &mut bytes, &mut batch.records);
+            if let Err(why) = outcome {
+                // Its counters are lost with it: what they said last is kept.
+                tracing::warn!("interface {} cannot be read any more: {why}; waiting for it", tap.name);
+                tap.open = None;
+                tap.state = State::Gone;
+            }
+            if !batch.records.is_empty() {
+                self.bytes_read += bytes.len() as u64;
+                batch.bytes = bytes.freeze();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits until an interface has something, or for [`POLL_WAIT_NS`].
+    fn wait(&self) {
+        let open = self.taps.iter().filter_map(|tap| tap.open.as_ref());
+        let mut ready: Vec<PollFd<'_>> = open
+            .map(|open| PollFd::from_borrowed_fd(open.capture.as_fd(), PollFlags::IN))
+            .collect();
+        let patience = Timespec {
+            tv_sec: 0,
+            tv_nsec: POLL_WAIT_NS,
+        };
+        // A signal or a broken descriptor ends the wait; reading tells which.
+        let ended = poll(&mut ready, Some(&patience));
+        let broken = ready.iter().any(|fd| fd.revents().contains(PollFlags::ERR));
+        if broken && ended.is_ok() {
+            // An interface that is down is readable at once, again and again.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Counts what was lost, and sees who went down, disappeared or came back.
+    fn look_after(&mut self) {
+        (self.quiet, self.busy) = (0, 0);
+        self.count_losses();
+        let up = up_now();
+        for tap in &mut self.taps {
+            if tap.open.is_none() {
+                if let Ok(open) = Open::new(&tap.name, &self.settings) {
+                    tap.open = Some(open);
+                    tap.state = State::Up;
+                    tracing::warn!("interface {} is back", tap.name);
+                }
+                continue;
+            }
+            let Some(is_up) = up.iter().find(|(name, _)| *name == tap.name).map(|(_, up)| *up) else {
+                continue;
+            };
+            match (tap.state, is_up) {
+                (State::Up, false) => {
+                    tracing::warn!("interface {} went down; waiting for it", tap.name);
+                    tap.state = State::Down;
+                }
+                (State::Down | State::Gone, true) => {
+                    tracing::warn!("interface {} is up again", tap.name);
+                    tap.state = State::Up;
+                }
+                (State::Up, true) | (State::Down | State::Gone, false) => {}
+            }
+        }
+    }
+
+    fn count_losses(&mut self) {
+        for (tap, note) in self.taps.iter_mut().zip(&mut self.notes) {
+            let Some(open) = &mut tap.open else { continue };
+            let Ok(Stat {
+                dropped, if_dropped, ..
+            }) = open.capture.stats()
+            else {
+                continue;
+            };
+            note.lost.kernel += u64::from(dropped.wrapping_sub(open.counted.0));
+            note.lost.interface += u64::from(if_dropped.wrapping_sub(open.counted.1));
+            open.counted = (dropped, if_dropped);
+        }
+    }
+}
+
+impl std::fmt::Debug for LiveSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveSource")
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Source for LiveSource {
+    /// Never an end and never an error: an interface that is gone is waited for.
+    fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
+        batch.records.clear();
+        batch.bytes = Bytes::new();
+        if self.quiet >= QUIET_ROUNDS || self.busy >= BUSY_ROUNDS {
+            self.look_after();
+        }
+        let mut any = self.drain(batch);
+        if !any {
+            self.wait();
+            any = self.drain(batch);
+        }
+        if any {
+            self.busy += 1;
+            Ok(Supply::Records)
+        } else {
+            self.quiet += 1;
+            self.count_losses();
+            Ok(Supply::Quiet)
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            bytes_read: self.bytes_read,
+            bytes_total: None,
+        }
+    }
+
+    fn files(&self) -> &[FileNote] {
+        &self.notes
+    }
+}
+
+impl Open {
+    fn new(name: &str, settings: &LiveSettings) -> Result<Self, CaptureError> {
+        let refused = |error: pcap::Error| refusal(name, &told(error));
+        let ring = i64::from(settings.buffer_mib) << 20;
+        let mut capture = Capture::from_device(name)
+            .map_err(refused)?
+            .promisc(settings.promiscuity == Promiscuity::Everything)
+            .snaplen(i32::try_from(settings.snaplen).unwrap_or(i32::MAX))
+            .buffer_size(i32::try_from(ring).unwrap_or(i32::MAX))
+            .timeout(BLOCK_WAIT_MS)
+            .immediate_mode(false)
+            .precision(Precision::Nano)
+            .open()
+            .and_then(Capture::setnonblock)
+            .map_err(refused)?;
+        if let Some(expression) = &settings.filter {
+            capture.filter(expression, true).map_err(|error| CaptureError::Filter {
+                expression: expression.clone(),
+                why: told(error),
+            })?;
+        }
+        let link = match capture.get_datalink().0 {
+            DLT_RAW => LinkType::RAW,
+            dlt => LinkType(u16::try_from(dlt).unwrap_or(u16::MAX)),
+        };
+        Ok(Self {
+            capture,
+            link,
+            counted: (0, 0),
+        })
+    }
+
+    /// Copies out what has arrived, up to a batch.
+    fn drain(
+        &mut self,
+        index: usize,
+        note: &mut FileNote,
+        bytes: &mut BytesMut,
+        records: &mut Vec<Record>,
+    ) -> Result<(), String> {
+        while records.len() < MOST_FRAMES && bytes.len() < MOST_BYTES {
+            let packet = match self.capture.next_packet() {
+                Ok(packet) => packet,
+                Err(pcap::Error::TimeoutExpired) => break,
+                Err(error) => return Err(told(error)),
+            };
+            if records.is_empty() {
+                bytes.reserve(1 << 16);
+            }
+            note.frames += 1;
+            // With nanosecond precision the second field counts nanoseconds.
+            let (seconds, nanos) = (packet.header.ts.tv_sec, packet.header.ts.tv_usec);
+            let nanos = u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + u64::try_from(nanos).unwrap_or(0);
+            records.push(Record {
+                number: FrameNumber::new(index as u32, note.frames),
+                at: Timestamp::from_nanos(nanos),
+                offset: bytes.len(),
+                captured: packet.data.len() as u32,
+                wire_len: packet.header.len.max(packet.data.len() as u32),
+                link: self.link,
+                interface: 0,
+            });
+            bytes.extend_from_slice(packet.data);
+        }
+        Ok(())
+    }
+}
+
+/// An interface that can be captured from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, as `-i` takes it.
+    pub name: String,
+    /// What libpcap says of it.
+    pub description: Option<String>,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Its addresses.
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// The interfaces of this machine, as libpcap lists them.
+///
+/// # Errors
+/// libpcap is not installed, or cannot list them.
+pub fn interfaces() -> Result<Vec<Interface>, CaptureError> {
+    let devices = Device::list().map_err(|error| CaptureError::Interface {
+        name: "interfaces".to_owned(),
+        why: told(error),
+    })?;
+    Ok(devices
+        .into_iter()
+        .map(|device| Interface {
+            is_up: device.flags.is_up(),
+            name: device.name,
+            description: device.desc,
+            addresses: device.addresses.into_iter().map(|address| address.addr).collect(),
+        })
+        .collect())
+}
+
+fn up_now() -> Vec<(String, bool)> {
+    let listed = interfaces().unwrap_or_default();
+    listed
+        .into_iter()
+        .map(|interface| (interface.name, interface.is_up))
+        .collect()
+}
+
+/// What libpcap said.
+fn told(error: pcap::Error) -> String {
+    match error {
+        pcap::Error::PcapError(why) => why,
+        other => other.to_string(),
+    }
+}
+
+/// What it means that `name` cannot be opened.
+fn refusal(name: &str, why: &str) -> CaptureError {
+    let name = name.to_owned();
+    let lower = why.to_lowercase();
+    if lower.contains("permi") || lower.contains("cap_net_raw") {
+        CaptureError::NotAllowed { name }
+    } else if lower.contains("no such device") || lower.contains("doesn't exist") {
+        CaptureError::Interface {
+            name,
+            why: "no such interface (blockscope interfaces lists them)".to_owned(),
+        }
+    } else {
+        let why = why.to_owned();
+        CaptureError::Interface { name, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_allowed_is_told_from_what_is_not_there() {
+        for why in [
+            "socket: Operation not permitted",
+            "eth0: You don't have permission to perform this capture on that device",
+            "Attempt to create packet socket failed - CAP_NET_RAW may be required",
+        ] {
+            assert!(matches!(refusal("eth0", why), CaptureError::NotAllowed { .. }), "{why}");
+        }
+        let error = refusal("eth9", "eth9: No such device exists").to_string();
+        assert!(error.contains("blockscope interfaces"), "{error}");
+        assert!(
+            refusal("eth0", "eth0: That device is not up")
+                .to_string()
+                .contains("not up")
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! `blockscope watch`.
+
+mod metrics;
+mod reopen;
+mod signals;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anstream::AutoStream;
+use anyhow::{Context, anyhow};
+use blockscope::capture::error::CaptureError;
+use blockscope::capture::live::{LiveSettings, LiveSource, Promiscuity};
+use blockscope::engine::live::{Steering, watch};
+use blockscope::engine::run::{Cases, Settings};
+use blockscope::finding::summary::Summary;
+use blockscope::finding::verdict::Verdict;
+use blockscope::report::eve::Eve;
+use blockscope::report::sink::Sink;
+use blockscope::report::text::{Closing, Text};
+use blockscope::report::threshold::Threshold;
+use blockscope::time::Timestamp;
+use clap::Args;
+use indicatif::ProgressBar;
+use tracing::error;
+
+use self::metrics::Metrics;
+use self::reopen::Reopened;
+use self::signals::Signals;
+use super::exit::Exit;
+use super::output::{Color, Output};
+use super::read::{Format, most_flows, verdicts};
+use super::{Common, Ending, diagnostics, fingerprints, interfaces};
+
+const MORE: &str = "\
+Examples:
+  blockscope watch -i eth0                        say what is blocked, as it happens
+  blockscope watch -i any -f 'port 53 or port 443'
+  blockscope watch -i span0 -q --format eve -o /var/log/blockscope.json
+
+Signals:
+  SIGINT, SIGTERM  conclude, report and end; once more: leave at once
+  SIGHUP           open the file of -o anew (after it was rotated)
+  SIGUSR1          print the summary so far on standard error
+
+Capturing needs the capability cap_net_raw, and nothing else does.
+
+Exit status:
+  0    ended by a signal or by --for, after reporting what was known
+  2    the arguments make no sense
+  3    an interface could not be captured from, or the output could not be written
+  130  stopped by a second signal";
+
+/// Judge the packets of live interfaces, and say what is blocked while it happens
+#[derive(Debug, Args)]
+#[command(after_help = MORE)]
+pub(super) struct WatchArgs {
+    /// An interface (may be given several times), or any for all of them; blockscope interfaces lists them
+    #[arg(short, long = "interface", value_name = "IFACE", required_unless_present = "list")]
+    interfaces: Vec<String>,
+
+    /// List the interfaces and end (as blockscope interfaces)
+    #[arg(short = 'D', long = "list-interfaces")]
+    list: bool,
+
+    /// Judge only packets that match this pcap-filter(7) expression
+    #[arg(short, long, value_name = "EXPR")]
+    filter: Option<String>,
+
+    /// Bytes kept of a packet at the most
+    #[arg(short, long, value_name = "BYTES", default_value_t = 262_144)]
+    snaplen: u32,
+
+    /// Have the interface pass on packets for other hosts as well
+    #[arg(short, long)]
+    promiscuous: bool,
+
+    /// The ring in which the kernel keeps packets until they are read, per interface
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    buffer: u32,
+
+    /// How to tell the findings: text (for a person) or eve (one JSON object a line; see blockscope schema)
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    format: Format,
+
+    /// Append to FILE instead of writing to standard output; opened anew on SIGHUP
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Also look for the block pages and forged answers of this list (may be given several times; see read --help)
+    #[arg(long, value_name = "FILE")]
+    fingerprints: Vec<PathBuf>,
+
+    /// The least verdict to print: possible, likely or confirmed
+    #[arg(long, value_name = "VERDICT", default_value = "possible", value_parser = verdicts(), hide_possible_values = true)]
+    verdict: Verdict,
+
+    /// Stop after so many seconds
+    #[arg(long = "for", value_name = "SECONDS")]
+    span: Option<u64>,
+
+    /// Count for Prometheus at this address: http://ADDR:PORT/metrics, and /healthz. Whoever reaches it may read it
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
+
+    /// Worker threads
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+
+    /// The most flows held at once
+    #[arg(long, value_name = "N", default_value_t = most_flows())]
+    flows: NonZeroUsize,
+
+    /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    color: Color,
+}
+
+/// Watches and reports.
+pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
+    if args.list {
+        return interfaces::run();
+    }
+    let bar = ProgressBar::hidden();
+    diagnostics::start(common, &bar);
+    let facts = fingerprints::facts(&args.fingerprints).map_err(|error| (Exit::Usage, error))?;
+    let live = LiveSettings {
+        filter: args.filter.clone(),
+        snaplen: args.snaplen,
+        promiscuity: if args.promiscuous {
+            Promiscuity::Everything
+        } else {
+            Promiscuity::AsItIs
+        },
+        buffer_mib: args.buffer,
+    };
+    let mut source = LiveSource::open(&args.interfaces, live).map_err(refused)?;
+    let unwritable = |error: anyhow::Error| (Exit::Unreadable, error);
+    let output = args
+        .output
+        .as_deref()
+        .map(Reopened::open)
+        .transpose()
+        .map_err(unwritable)?;
+    let metrics = args.metrics.map(|address| {
+        let served = Metrics::serve(address);
+        served.with_context(|| format!("metrics at {address}"))
+    });
+    let metrics = metrics.transpose().map_err(unwritable)?;
+    let signals = Signals::listen(output.clone()).map_err(|error| unwritable(error.into()))?;
+    let mut sink = sink(args, common, output, &bar)?;
+    let settings = Settings {
+        threads: args.threads,
+        flows: args.flows.get(),
+        cases: Cases::Judged,
+        facts,
+    };
+    let mut hold = Hold {
+        signals,
+        metrics,
+        until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
+    };
+    let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
+    match &outcome.output {
+        // A reader that leaves wants no more, as with any filter.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            error!("the output cannot be written: {error}");
+            Ok(Exit::Unreadable)
+        }
+        Some(_) | None => Ok(Exit::Ran),
+    }
+}
+
+/// What to do about an interface that cannot be captured from.
+fn refused(error: CaptureError) -> (Exit, anyhow::Error) {
+    match error {
+        CaptureError::NotAllowed { .. } => {
+            let program = std::env::current_exe().unwrap_or_else(|_| "blockscope".into());
+            let advice = anyhow!(
+                "{error}. Give it to the program with: sudo setcap cap_net_raw+ep {}",
+                program.display()
+            );
+            (Exit::Unreadable, advice)
+        }
+        CaptureError::Filter { .. } => (Exit::Usage, error.into()),
+        other => (Exit::Unreadable, other.into()),
+    }
+}
+
+fn sink(
+    args: &WatchArgs,
+    common: Common,
+    output: Option<Reopened>,
+    bar: &ProgressBar,
+) -> Result<Box<dyn Sink>, (Exit, anyhow::Error)> {
+    let closing = if common.quiet {
+        Closing::Nothing
+    } else {
+        Closing::Summary
+    };
+    let stdout = Output::open(None, &[], bar)?;
+    let width = stdout.width();
+    let out: Box<dyn io::Write> = match (args.format, output) {
+        (Format::Eve, None) => stdout.plain(),
+        (Format::Text, None) => stdout.coloured(args.color),
+        (Format::Eve, Some(file)) => Box::new(file),
+        (Format::Text, Some(file)) if args.color == Color::Always => Box::new(file),
+        (Format::Text, Some(file)) => Box::new(AutoStream::never(Box::new(file) as Box<dyn io::Write>)),
+    };
+    Ok(match args.format {
+        Format::Text => Box::new(Threshold::new(args.verdict, Text::new(out, width, closing))),
+        Format::Eve => Box::new(Threshold::new(args.verdict, Eve::new(out))),
+    })
+}
+
+/// The user's hold on a live run.
+struct Hold {
+    signals: Signals,
+    metrics: Option<Metrics>,
+    until: Option<Instant>,
+}
+
+impl Steering for Hold {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a quiet link has no other clock than the machine's"
+    )]
+    fn now(&mut self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn stop(&self) -> bool {
+        self.signals.stop() || self.until.is_some_and(|until| ticks() >= until)
+    }
+
+    fn status(&mut self, so_far: &Summary) {
+        if let Some(metrics) = &self.metrics {
+            metrics.update(so_far);
+        }
+        if self.signals.take_summary_wanted() {
+            let mut text = Text::new(AutoStream::auto(io::stderr()), 100, Closing::Summary);
+            // Nobody to tell that standard error is closed.
+            let _ = text.finish(so_far);
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long to watch is told by the user's clock")]
+fn ticks() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,538 @@
+//! A run without an end: findings are told as they are concluded.
+//!
+//! The same reader, workers and judges as for a saved capture. What differs is that the clock also moves while nothing
+//! arrives, and that at short intervals the workers hand over what they found since the last time. That is kept for a
+//! while, and judged as the ledger judges a whole capture, with what is known by then; whatever reaches a verdict is
+//! told, once.
+//!
+//! ```text
+//!   Source ─► records ─► clock = max(clock, record)      ─► workers          every TICK of the clock:
+//!          └► quiet   ─► clock = max(clock, now - LAG)                       Settle, Tell ─► Recent ─► ledger ─► Sink
+//! ```
+//!
+//! What is known later may change a verdict. A finding is told again only if its verdict rose; one that was told and
+//! would be judged milder with what came after is not taken back. What is kept is bounded in number and in age, so a
+//! comparison looks back no further than [`HORIZON`].
+
+mod recent;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+
+pub use self::recent::HORIZON;
+use self::recent::Recent;
+use super::baselines::Baselines;
+use super::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
+use super::shard::SHARDS;
+use super::worker::{Extent, Report, Task, Worker};
+use crate::capture::source::{RecordBatch, Source, Supply};
+use crate::finding::finding::Kind;
+use crate::finding::habits::InjectorId;
+use crate::finding::summary::{Coverage, Summary};
+use crate::finding::verdict::Verdict;
+use crate::report::sink::{Reported, Sink};
+use crate::time::Timestamp;
+
+/// How often findings are asked for. With the suspicion held open for 2.5 s and [`LAG`] they are out within 3 s.
+const TICK: Duration = Duration::from_millis(150);
+
+/// On a quiet link the clock stays so far behind the machine's: packets may still be on their way through the ring.
+const LAG: Duration = Duration::from_millis(100);
+
+/// How often what was looked at is added up, and what was found before is judged anew in the light of other flows.
+const REVIEW: Duration = Duration::from_secs(1);
+
+/// Judging takes at most one part in so many of the time.
+const SHARE: u32 = 4;
+
+/// Hosts and names the baselines may hold; then they begin anew. Some hundred bytes each.
+const MOST_BASELINES: usize = 1 << 18;
+
+/// Batches read after the end was asked for: what lies in the ring.
+const LAST_BATCHES: usize = 4096;
+
+/// Whoever steers a live run.
+pub trait Steering {
+    /// What time it is.
+    fn now(&mut self) -> Timestamp;
+
+    /// Whether to stop, conclude and report what is known.
+    fn stop(&self) -> bool;
+
+    /// Told about once a second how things stand.
+    fn status(&mut self, so_far: &Summary);
+}
+
+/// Judges what `source` supplies until `steering` says to stop, and tells `sink` findings as they are concluded.
+pub fn watch(
+    source: &mut dyn Source,
+    settings: &Settings,
+    sink: &mut dyn Sink,
+    steering: &mut dyn Steering,
+) -> Outcome {
+    let baselines = Arc::new(Baselines::default());
+    let workers = settings.threads.get().min(SHARDS);
+    let new_worker = |index| Worker::new(index, workers, settings, &baselines);
+    if workers == 1 {
+        let mut worker = new_worker(0);
+        let mut hand = |_: usize, task: Task| worker.work(&task);
+        return Watch::new(source, sink, steering, &baselines, 1).run(&mut hand);
+    }
+    thread::scope(|scope| {
+        let senders: Vec<_> = (0..workers)
+            .map(|index| {
+                let (sender, receiver) = bounded::<Task>(TASKS_WAITING);
+                let mut worker = new_worker(index);
+                scope.spawn(move || receiver.iter().for_each(|task| worker.work(&task)));
+                sender
+            })
+            .collect();
+        // A full channel makes the reader wait; then the kernel's ring fills, and the kernel counts what it drops.
+        let mut hand = |index: usize, task: Task| drop(senders[index].send(task));
+        Watch::new(source, sink, steering, &baselines, workers).run(&mut hand)
+    })
+}
+
+/// A live run under way.
+struct Watch<'a> {
+    source: &'a mut dyn Source,
+    sink: &'a mut dyn Sink,
+    steering: &'a mut dyn Steering,
+    baselines: &'a Baselines,
+    workers: usize,
+    reading: Reading,
+    recent: Recent,
+    coverage: Coverage,
+    found: BTreeMap<(Kind, Verdict), u64>,
+    injectors: BTreeMap<InjectorId, u64>,
+    ticked: Timestamp,
+    reviewed: Timestamp,
+    /// Not to judge before this moment of the machine's clock.
+    rested: Timestamp,
+}
+
+/// Hands a task to a worker.
+type Hand<'h> = dyn FnMut(usize, Task) + 'h;
+
+impl<'a> Watch<'a> {
+    fn new(
+        source: &'a mut dyn Source,
+        sink: &'a mut dyn Sink,
+        steering: &'a mut dyn Steering,
+        baselines: &'a Baselines,
+        workers: usize,
+    ) -> Self {
+        Self {
+            source,
+            sink,
+            steering,
+            baselines,
+            workers,
+            reading: Reading::default(),
+            recent: Recent::default(),
+            coverage: Coverage::default(),
+            found: BTreeMap::new(),
+            injectors: BTreeMap::new(),
+            ticked: Timestamp::EPOCH,
+            reviewed: Timestamp::EPOCH,
+            rested: Timestamp::EPOCH,
+        }
+    }
+
+    fn run(mut self, hand: &mut Hand<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Err(error) = self.follow(hand, &mut outcome) {
+            outcome.output = Some(error);
+        }
+        self.all(hand, &Task::EndCapture);
+        let ended = self.collect(Extent::Everything, hand).and_then(|()| self.judge());
+        let summary = self.summary();
+        let ended = ended.and_then(|()| self.sink.finish(&summary));
+        outcome.output = outcome.output.or(ended.err());
+        outcome.summary = summary;
+        outcome
+    }
+
+    /// Follows the source until it ends or the run is stopped.
+    fn follow(&mut self, hand: &mut Hand<'_>, outcome: &mut Outcome) -> io::Result<()> {
+        let mut batch = RecordBatch::default();
+        let mut last = None;
+        let mut waiting = (0..self.workers).map(|_| Vec::new()).collect::<Vec<_>>();
+        loop {
+            match self.source.supply(&mut batch) {
+                Ok(Supply::Records) => {
+                    self.notice_step(batch.records[0].at, hand);
+                    self.reading.spread(&batch, self.workers, &mut waiting, hand);
+                }
+                Ok(Supply::Quiet) => {
+                    if last.is_some() {
+                        return Ok(());
+                    }
+                    let now = self.steering.now();
+                    self.notice_step(now, hand);
+                    let now = Timestamp::from_nanos(now.as_nanos().saturating_sub(LAG.as_nanos() as u64));
+                    self.reading.clock = self.reading.clock.max(now);
+                }
+                Ok(Supply::End) => return Ok(()),
+                Err(error) => outcome.unreadable.push(error),
+            }
+            if self.reading.clock.since(self.ticked) >= TICK {
+                self.tick(hand)?;
+            }
+            if last.is_none() && self.steering.stop() {
+                last = Some(LAST_BATCHES);
+            }
+            match &mut last {
+                Some(0) => return Ok(()),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+    }
+
+    /// A clock that was set back far begins another capture: flows are concluded, and nothing waits for hours.
+    fn notice_step(&mut self, at: Timestamp, hand: &mut Hand<'_>) {
+        if self.reading.clock.since(at) >= ANOTHER_CAPTURE {
+            tracing::warn!(
+                "the clock was set back from {} to {at}; all flows are concluded",
+                self.reading.clock
+            );
+            self.all(hand, &Task::EndCapture);
+            self.reading.clock = at;
+            (self.ticked, self.reviewed) = (at, at);
+        }
+    }
+
+    fn tick(&mut self, hand: &mut Hand<'_>) -> io::Result<()> {
+        self.ticked = self.reading.clock;
+        self.all(hand, &Task::Settle(self.reading.clock));
+        let review = self.reading.clock.since(self.reviewed) >= REVIEW;
+        let extent = if review { Extent::Everything } else { Extent::News };
+        self.collect(extent, hand)?;
+        let before = self.steering.now();
+        // A clock that was set back must not put judging off for long.
+        let rested = before >= self.rested || self.rested.since(before) >= REVIEW * SHARE;
+        if rested && (self.recent.has_new_findings() || (review && self.recent.may_rise())) {
+            self.judge()?;
+            let after = self.steering.now();
+            self.rested = after.plus(after.since(before) * SHARE);
+        }
+        if review {
+            self.reviewed = self.reading.clock;
+            self.recent.forget_old(self.reading.clock);
+            if self.baselines.size() > MOST_BASELINES {
+                // The workers are waiting for tasks: all have told.
+                self.baselines.clear();
+                self.all(hand, &Task::ForgetHosts);
+            }
+            let summary = self.summary();
+            self.steering.status(&summary);
+        }
+        Ok(())
+    }
+
+    fn all(&self, hand: &mut Hand<'_>, task: &Task) {
+        (0..self.workers).for_each(|index| hand(index, task.clone()));
+    }
+
+    /// Waits for all workers to have done what they were handed, and takes what they found.
+    fn collect(&mut self, extent: Extent, hand: &mut Hand<'_>) -> io::Result<()> {
+        let (to, reports) = bounded(self.workers);
+        self.all(hand, &Task::Tell(extent, to));
+        let mut whole = Report::default();
+        for _ in 0..self.workers {
+            let report = reports.recv().map_err(|_| io::Error::other("a worker is gone"))?;
+            whole.findings.extend(report.findings);
+            whole.traces.extend(report.traces);
+            whole.shown.extend(report.shown);
+            whole.named.extend(report.named);
+            whole.coverage.add(&report.coverage);
+        }
+        if extent == Extent::Everything {
+            self.coverage = std::mem::take(&mut whole.coverage);
+            self.recent.named = std::mem::take(&mut whole.named);
+        }
+        self.recent.enter(whole);
+        Ok(())
+    }
+
+    /// Judges what is known, and tells what is new.
+    fn judge(&mut self) -> io::Result<()> {
+        for news in self.recent.judge(self.baselines, self.reading.clock) {
+            if let Some(before) = news.before
+                && let Some(count) = self.found.get_mut(&(news.finding.kind, before))
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.found.remove(&(news.finding.kind, before));
+                }
+            }
+            *self.found.entry((news.finding.kind, news.verdict)).or_default() += 1;
+            let id = news.finding.injector.as_ref().and_then(|injector| injector.id);
+            if let (None, Some(id)) = (news.before, id) {
+                *self.injectors.entry(id).or_default() += 1;
+            }
+            self.sink.finding(&Reported {
+                finding: &news.finding,
+                judgement: news.judgement,
+                files: self.source.files(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        let mut coverage = self.coverage.clone();
+        coverage.findings_dropped += self.recent.dropped();
+        Summary {
+            files: self.source.files().to_vec(),
+            first: self.reading.first,
+            last: self.reading.last,
+            coverage,
+            findings: self.found.clone(),
+            injectors: self.injectors.clone(),
+            interrupted: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroUsize;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::capture::capture_set::CaptureSet;
+    use crate::capture::error::CaptureError;
+    use crate::capture::source::{FileNote, Progress};
+    use crate::engine::run::{self, Control};
+    use crate::finding::finding::Finding;
+    use crate::fixture::fixture::Fixture;
+    use crate::packet::frame::FrameNumber;
+
+    /// A capture supplied frame by frame, then silence.
+    struct ThenSilence(CaptureSet);
+
+    impl Source for ThenSilence {
+        fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
+            match self.0.supply(batch)? {
+                Supply::End => Ok(Supply::Quiet),
+                other => Ok(other),
+            }
+        }
+
+        fn progress(&self) -> Progress {
+            self.0.progress()
+        }
+
+        fn files(&self) -> &[FileNote] {
+            self.0.files()
+        }
+    }
+
+    /// A machine whose clock moves by 100 ms whenever it is asked.
+    struct Machine {
+        now: Timestamp,
+        until: Timestamp,
+    }
+
+    impl Steering for Machine {
+        fn now(&mut self) -> Timestamp {
+            self.now = self.now.plus(Duration::from_millis(100));
+            self.now
+        }
+
+        fn stop(&self) -> bool {
+            self.now >= self.until
+        }
+
+        fn status(&mut self, _: &Summary) {}
+    }
+
+    struct ToTheEnd;
+
+    impl Control for ToTheEnd {
+        fn progress(&mut self, _: Progress, _: u64) {}
+
+        fn stop(&self) -> bool {
+            false
+        }
+    }
+
+    /// What was told, in order, and whether the summary came.
+    #[derive(Default)]
+    struct Told {
+        findings: Vec<(Finding, Option<Verdict>)>,
+        over: bool,
+    }
+
+    impl Sink for Told {
+        fn finding(&mut self, reported: &Reported<'_>) -> io::Result<()> {
+            self.findings
+                .push((reported.finding.clone(), reported.judgement.verdict));
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &Summary) -> io::Result<()> {
+            self.over = true;
+            Ok(())
+        }
+    }
+
+    type Said = BTreeSet<(Kind, FrameNumber, Option<Verdict>)>;
+
+    fn source(path: &Path, batch_len: usize) -> CaptureSet {
+        CaptureSet::open(&[path.to_owned()]).with_batch_len(batch_len)
+    }
+
+    fn read(path: &Path) -> (Said, Summary) {
+        let mut told = Told::default();
+        let outcome = run::run(&mut source(path, 512), &Settings::default(), &mut told, &mut ToTheEnd);
+        (said(&told), outcome.summary)
+    }
+
+    /// The last that was said of each finding.
+    fn said(told: &Told) -> Said {
+        let mut last = BTreeMap::new();
+        for (finding, verdict) in &told.findings {
+            last.insert((finding.kind, finding.decided_by), *verdict);
+        }
+        last.into_iter()
+            .map(|((kind, frame), verdict)| (kind, frame, verdict))
+            .collect()
+    }
+
+    fn watched(path: &Path, batch_len: usize, threads: usize, after: Duration) -> (Told, Outcome) {
+        let last = read(path).1.last.unwrap_or_default();
+        let mut machine = Machine {
+            now: last,
+            until: last.plus(after),
+        };
+        let settings = Settings {
+            threads: NonZeroUsize::new(threads).unwrap(),
+            ..Settings::default()
+        };
+        let mut told = Told::default();
+        let outcome = watch(
+            &mut ThenSilence(source(path, batch_len)),
+            &settings,
+            &mut told,
+            &mut machine,
+        );
+        (told, outcome)
+    }
+
+    fn fixtures() -> Vec<PathBuf> {
+        let all = Fixture::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap();
+        assert!(all.len() > 50);
+        all.iter().map(Fixture::trace_path).collect()
+    }
+
+    #[test]
+    fn in_the_end_a_live_run_has_told_what_reading_the_capture_tells() {
+        for path in fixtures() {
+            let (expected, summary) = read(&path);
+            // Stopped at once: what silence would conclude is concluded by the end, as in a file.
+            let (told, outcome) = watched(&path, 64, 1, Duration::ZERO);
+            let said = said(&told);
+            assert_eq!(said, expected, "{}", path.display());
+            assert!(told.over);
+            assert_eq!(outcome.summary.coverage, summary.coverage);
+        }
+    }
+
+    #[test]
+    fn on_a_quiet_link_a_finding_is_out_within_three_seconds() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let last = read(&path).1.last.unwrap();
+        /// Notes what time it is when a finding comes.
+        struct Stopwatch(Machine, Option<Timestamp>);
+        impl Steering for Stopwatch {
+            fn now(&mut self) -> Timestamp {
+                self.0.now()
+            }
+            fn stop(&self) -> bool {
+                self.0.stop()
+            }
+            fn status(&mut self, so_far: &Summary) {
+                let all: u64 = so_far.findings.values().sum();
+                if all == 5 && self.1.is_none() {
+                    self.1 = Some(self.0.now);
+                }
+            }
+        }
+        let machine = Machine {
+            now: last,
+            until: last.plus(Duration::from_secs(8)),
+        };
+        let mut watch_it = Stopwatch(machine, None);
+        let mut told = Told::default();
+        watch(
+            &mut ThenSilence(source(&path, 16)),
+            &Settings::default(),
+            &mut told,
+            &mut watch_it,
+        );
+        assert_eq!(told.findings.len(), 5);
+        // The status comes once a second.
+        let seen = watch_it.1.expect("told before the end");
+        assert!(seen.since(last) <= Duration::from_secs(4), "{:?}", seen.since(last));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_hold_findings_up() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let last = read(&path).1.last.unwrap();
+        // After the last packet the machine believes it is an hour ago.
+        let now = Timestamp::from_nanos(last.as_nanos() - 3_600_000_000_000);
+        let until = now.plus(Duration::from_secs(5));
+        let mut machine = Told5 {
+            machine: Machine { now, until },
+            before_the_end: false,
+        };
+        let mut told = Told::default();
+        watch(
+            &mut ThenSilence(source(&path, 16)),
+            &Settings::default(),
+            &mut told,
+            &mut machine,
+        );
+        assert!(machine.before_the_end);
+        assert_eq!(told.findings.len(), 5);
+    }
+
+    /// Whether five findings were told before the run ended.
+    struct Told5 {
+        machine: Machine,
+        before_the_end: bool,
+    }
+
+    impl Steering for Told5 {
+        fn now(&mut self) -> Timestamp {
+            self.machine.now()
+        }
+
+        fn stop(&self) -> bool {
+            self.machine.stop()
+        }
+
+        fn status(&mut self, so_far: &Summary) {
+            self.before_the_end |= so_far.findings.values().sum::<u64>() == 5;
+        }
+    }
+
+    #[test]
+    fn the_number_of_workers_does_not_matter() {
+        for path in fixtures().iter().step_by(9) {
+            let alone = said(&watched(path, 64, 1, Duration::ZERO).0);
+            let three = said(&watched(path, 64, 3, Duration::ZERO).0);
+            assert_eq!(alone, three, "{}", path.display());
+        }
+    }
+}

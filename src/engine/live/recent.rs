@@ -1,0 +1,204 @@
+//! What a live run found lately, and what of it has been told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::engine::baselines::Baselines;
+use crate::engine::ledger::Ledger;
+use crate::engine::trace::FlowTrace;
+use crate::engine::worker::Report;
+use crate::finding::finding::{Finding, Kind, Party};
+use crate::finding::tls_shown::TlsShown;
+use crate::finding::verdict::{Judgement, Verdict};
+use crate::packet::frame::FrameNumber;
+use crate::time::Timestamp;
+
+/// How far back flows are compared: twice what the slowest comparison (a shutdown's onset) looks at.
+pub const HORIZON: Duration = Duration::from_secs(1800);
+
+/// The most findings, flows and TLS handshakes compared; the oldest make room. A judgement takes some milliseconds
+/// with all of them.
+const MOST_FINDINGS: usize = 1024;
+const MOST_TRACES: usize = 16_384;
+const MOST_SHOWN: usize = 4096;
+
+/// The most findings of which it is remembered that they were told.
+const MOST_TOLD: usize = 1 << 16;
+
+/// Tells one finding from another, also after more has become known of it.
+type Identity = (Kind, FrameNumber, Option<Party>, FrameNumber);
+
+/// A finding that is to be told.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) finding: Finding,
+    pub(super) judgement: Judgement,
+    pub(super) verdict: Verdict,
+    /// The verdict it was told with before.
+    pub(super) before: Option<Verdict>,
+}
+
+/// What was found lately.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    findings: VecDeque<Finding>,
+    traces: VecDeque<FlowTrace>,
+    shown: VecDeque<TlsShown>,
+    /// The addresses that names were answered with.
+    pub(super) named: BTreeSet<IpAddr>,
+    told: BTreeMap<Identity, (Verdict, Timestamp)>,
+    /// In the order they were first told.
+    order: VecDeque<Identity>,
+    /// Findings that came since the last judgement.
+    new_findings: usize,
+    /// Whether flows were concluded since the last judgement.
+    new_flows: bool,
+    dropped: u64,
+}
+
+impl Recent {
+    /// Enters what the workers found.
+    pub(super) fn enter(&mut self, report: Report) {
+        self.new_flows |= !report.traces.is_empty() || !report.shown.is_empty();
+        self.new_findings += report.findings.len();
+        self.findings.extend(report.findings);
+        self.traces.extend(report.traces);
+        self.shown.extend(report.shown);
+        let surplus = self.findings.len().saturating_sub(MOST_FINDINGS);
+        // Findings that were never judged are lost if they are too many at once.
+        let unjudged = self.new_findings.saturating_sub(MOST_FINDINGS);
+        self.dropped += unjudged as u64;
+        self.new_findings -= unjudged;
+        self.findings.drain(..surplus);
+        let surplus = self.traces.len().saturating_sub(MOST_TRACES);
+        self.traces.drain(..surplus);
+        let surplus = self.shown.len().saturating_sub(MOST_SHOWN);
+        self.shown.drain(..surplus);
+    }
+
+    /// Findings that were lost before they could be judged.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether something was found since the last judgement.
+    pub(super) const fn has_new_findings(&self) -> bool {
+        self.new_findings > 0
+    }
+
+    /// Whether flows that ended since the last judgement may change it: they may lift a finding, and silences together
+    /// may be one.
+    pub(super) fn may_rise(&self) -> bool {
+        self.new_flows && !self.findings.is_empty()
+    }
+
+    /// Forgets what lies further back than [`HORIZON`].
+    pub(super) fn forget_old(&mut self, now: Timestamp) {
+        self.findings.retain(|finding| now.since(finding.at) <= HORIZON);
+        self.traces.retain(|trace| now.since(trace.ended) <= HORIZON);
+        while let Some(oldest) = self.order.front().copied() {
+            let old = self
+                .told
+                .get(&oldest)
+                .is_none_or(|(_, at)| now.since(*at) > HORIZON * 2);
+            if !old && self.order.len() <= MOST_TOLD {
+                break;
+            }
+            self.order.pop_front();
+            self.told.remove(&oldest);
+        }
+    }
+
+    /// Judges everything anew, and gives what was not told before, or with a lower verdict, in capture order.
+    pub(super) fn judge(&mut self, baselines: &Baselines, now: Timestamp) -> Vec<News> {
+        (self.new_findings, self.new_flows) = (0, false);
+        let mut ledger = Ledger::default();
+        ledger.enter(Report {
+            findings: self.findings.iter().cloned().collect(),
+            traces: self.traces.iter().copied().collect(),
+            shown: self.shown.iter().cloned().collect(),
+            named: self.named.clone(),
+            ..Report::default()
+        });
+        let (judged, _) = ledger.close(baselines);
+        let mut news = Vec::new();
+        for (finding, judgement) in judged {
+            let Some(verdict) = judgement.verdict else { continue };
+            let identity = identity(&finding);
+            let before = self.told.get(&identity).map(|(verdict, _)| *verdict);
+            if before.is_some_and(|before| before >= verdict) {
+                continue;
+            }
+            if before.is_none() {
+                self.order.push_back(identity);
+            }
+            self.told.insert(identity, (verdict, now));
+            news.push(News {
+                finding,
+                judgement,
+                verdict,
+                before,
+            });
+        }
+        news
+    }
+}
+
+fn identity(finding: &Finding) -> Identity {
+    match finding.kind {
+        // Which flow names it changes as more become silent.
+        Kind::Shutdown => (finding.kind, FrameNumber::default(), None, FrameNumber::default()),
+        _ => (
+            finding.kind,
+            finding.conversation.first_frame,
+            finding.claimed_sender,
+            finding.decided_by,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn found(findings: Vec<Finding>) -> Report {
+        Report {
+            findings,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_finding_is_told_once_and_again_only_if_its_verdict_rises() {
+        let baselines = Baselines::default();
+        let mut recent = Recent::default();
+        let sure = sample::reset();
+        let mut unsure = sure.clone();
+        unsure
+            .evidence
+            .retain(|item| item.observation.key() != "data_after_reset");
+        recent.enter(found(vec![unsure]));
+        let first = recent.judge(&baselines, sample::AT);
+        assert_eq!((first.len(), first[0].before), (1, None));
+        assert!(recent.judge(&baselines, sample::AT).is_empty());
+        recent.enter(found(vec![sure]));
+        let risen = recent.judge(&baselines, sample::AT);
+        assert_eq!((risen.len(), risen[0].before), (1, Some(first[0].verdict)));
+        assert!(risen[0].verdict > first[0].verdict);
+        assert!(recent.judge(&baselines, sample::AT).is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_age() {
+        let mut recent = Recent::default();
+        recent.enter(found(vec![sample::reset(); MOST_FINDINGS + 3]));
+        assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
+        recent.judge(&Baselines::default(), sample::AT);
+        recent.enter(found(vec![sample::reset()]));
+        assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
+        recent.forget_old(sample::AT.plus(HORIZON * 3));
+        assert!(recent.findings.is_empty() && recent.told.is_empty() && recent.order.is_empty());
+    }
+}
