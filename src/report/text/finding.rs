@@ -10,8 +10,7 @@ use super::super::sink::Reported;
 use super::page::{CYAN, FAINT, GREEN, Page, RED, STRONG, YELLOW, columns, paint};
 use crate::capture::source::Origin;
 use crate::finding::finding::{
-    Application, Conversation, Finding, Injector, Kind, Manner, Particulars, Party, Position, Stage, Trigger,
-    TriggerKind,
+    Application, Conversation, Finding, Injector, Kind, Manner, Party, Position, Stage, Trigger, TriggerKind,
 };
 use crate::finding::verdict::Verdict;
 use crate::packet::frame::FrameNumber;
@@ -45,7 +44,7 @@ pub(super) fn block(page: &mut Page, reported: &Reported<'_>, verdict: Verdict) 
             ),
         );
     }
-    particulars(page, &finding.particulars);
+    particulars(page, finding);
     packets(page, reported);
     page.gap();
     evidence(page, reported);
@@ -184,6 +183,8 @@ fn account(finding: &Finding, verdict: Verdict) -> String {
     };
     let name = finding.trigger.as_ref().and_then(|trigger| trigger.name.as_deref());
     let means = match name {
+        // Until one logs in, every name is answered so.
+        _ if finding.kind == Kind::CaptivePortal => return what,
         Some(name) => format!(
             "This behaviour is compatible with filtering of the name {}.",
             paint(STRONG, escaped(name))
@@ -208,8 +209,17 @@ fn stage(finding: &Finding) -> Option<String> {
     }
 }
 
+/// Whether whoever interfered said so in their own name.
+const fn speaks_for_itself(finding: &Finding) -> bool {
+    matches!(
+        finding.kind,
+        Kind::DnsBlockAnswer | Kind::CaptivePortal | Kind::IcmpProhibited
+    ) && finding.claimed_sender.is_none()
+}
+
 fn the_box(finding: &Finding) -> String {
     let position = match finding.position {
+        Position::Unknown if speaks_for_itself(finding) => "speaks in its own name",
         Position::OnPath => "on-path (it sees a copy of the traffic and adds packets; the genuine ones arrive as well)",
         Position::InPath => "in-path (the traffic goes through it, and it held back or rewrote the genuine packets)",
         Position::Unknown => "on-path or in-path, the capture cannot tell",
@@ -245,7 +255,8 @@ fn distance(injector: Option<&Injector>) -> String {
     }
 }
 
-fn particulars(page: &mut Page, particulars: &Particulars) {
+fn particulars(page: &mut Page, finding: &Finding) {
+    let particulars = &finding.particulars;
     let list = |answers: &[String]| match answers {
         [] => "nothing".to_owned(),
         answers => {
@@ -263,6 +274,9 @@ fn particulars(page: &mut Page, particulars: &Particulars) {
     };
     match (&particulars.forged_answers[..], &particulars.genuine_answers[..]) {
         ([], []) => {}
+        (given, []) if speaks_for_itself(finding) => {
+            page.field("answers", &format!("given: {}", paint(RED, list(given))))
+        }
         (forged, []) => page.field("answers", &format!("forged: {}", paint(RED, list(forged)))),
         (forged, genuine) => page.field(
             "answers",
@@ -379,6 +393,9 @@ fn packets(page: &mut Page, reported: &Reported<'_>) {
         let padding = widest - columns(numbers);
         let (name, text) = match role {
             Role::Trigger => (paint(YELLOW, "trigger"), trigger_text(finding.trigger.as_ref())),
+            Role::Forged if speaks_for_itself(finding) => {
+                (paint(RED, "answer "), "in its sender's own name".to_owned())
+            }
             Role::Forged => (paint(RED, "forged "), forged_text(finding.claimed_sender)),
             Role::Genuine => (paint(GREEN, "genuine"), "what was really sent".to_owned()),
             Role::Dropped => (paint(RED, "dropped"), "swallowed on the way".to_owned()),
@@ -685,6 +702,22 @@ CONFIRMED  forged TCP reset  blocked.example (TLS server name)
         let text = words(&written(&finding, &sample::one_file(), 100));
         assert!(text.starts_with("LIKELY") && text.contains("99."), "{text}");
         assert!(text.contains("not confirmed, as none of the signs is proof"), "{text}");
+    }
+
+    #[test]
+    fn who_answers_in_its_own_name_is_not_said_to_forge() {
+        let mut finding = sample::dns();
+        finding.kind = Kind::CaptivePortal;
+        finding.claimed_sender = None;
+        finding.position = Position::Unknown;
+        finding.genuine.clear();
+        finding.particulars.genuine_answers.clear();
+        let text = words(&written(&finding, &sample::one_file(), 100));
+        assert!(text.contains("given: 10.10.34.35"), "{text}");
+        assert!(text.contains("speaks in its own name"), "{text}");
+        for accusation in ["forged", "filtering", "on-path"] {
+            assert!(!text.contains(accusation), "{accusation}: {text}");
+        }
     }
 
     #[test]
