@@ -1,8 +1,8 @@
 //! Bulk: captures of tens of millions of packets, to measure speed with.
 //!
 //! A story simulates a network and takes its time. Here nothing is simulated: a fixed number of flows are under way at
-//! once, each follows the script of its protocol ([`flow`]), and who sends the next packet is drawn by lot. Every packet
-//! is a real one, checksums included; payloads come from a pool made once ([`pool`]). The same options give the same
+//! once, each follows the script of its protocol (`flow`), and who sends the next packet is drawn by lot. Every packet
+//! is a real one, checksums included; payloads come from a pool made once (`pool`). The same options give the same
 //! bytes.
 
 mod flow;
