@@ -6,6 +6,7 @@
 //! [`ledger::Ledger`] reads, and only when no worker writes any more. The result does not depend on the number of
 //! threads or the size of batches, because a shard sees the same frames in the same order either way.
 
+pub mod arrival;
 pub mod baselines;
 pub mod ledger;
 pub mod live;

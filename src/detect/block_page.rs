@@ -25,6 +25,7 @@ use super::packs::pack::Pack;
 use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Application, Kind, Party};
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::payload::http_body::DecodingRoom;
@@ -118,6 +119,11 @@ impl Detector for BlockPage {
             workshop.spare.push(&mut memory.answers, answer);
         }
         attention
+    }
+
+    /// An ordinary packet does not begin an answer, and contradicts none but one that said it was the last.
+    fn rests(&self, _flow: &Flow, memory: &Memory) -> bool {
+        !memory.answers.iter().any(|answer| answer.note.flags.fin())
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, workshop: &mut Workshop, docket: &mut Docket) {

@@ -83,6 +83,13 @@ impl Recycle for Memory {
     }
 }
 
+/// Whether the flow asks for what systems ask for to find out whether they are online.
+fn probes(flow: &Flow) -> bool {
+    flow.asked
+        .as_ref()
+        .is_some_and(|asked| PROBES.contains(&asked.name.as_str()))
+}
+
 impl Detector for CaptivePortal {
     const KIND: Kind = Kind::CaptivePortal;
     type Memory = Memory;
@@ -102,11 +109,7 @@ impl Detector for CaptivePortal {
         {
             return Attention::Idle;
         }
-        let probes = sighting
-            .flow
-            .asked
-            .as_ref()
-            .is_some_and(|asked| PROBES.contains(&asked.name.as_str()));
+        let probes = probes(sighting.flow);
         let refused = segment.payload.starts_with(b"HTTP/1.1 511") || segment.payload.starts_with(b"HTTP/1.0 511");
         if !probes && !refused {
             return Attention::Idle;
@@ -114,6 +117,10 @@ impl Detector for CaptivePortal {
         let packet = sighting.packet;
         memory.answer = Some((packet.frame.number, packet.frame.at, packet.marks));
         Attention::Suspicious
+    }
+
+    fn rests(&self, flow: &Flow, memory: &Memory) -> bool {
+        memory.answer.is_some() || flow.application != Application::Http || flow.requests != 1 || !probes(flow)
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

@@ -93,6 +93,13 @@ pub trait Detector {
     /// Sees a packet.
     fn observe(&self, sighting: &Sighting<'_>, memory: &mut Self::Memory, habits: &mut Self::Habits) -> Attention;
 
+    /// Whether ordinary packets ([`Flow::is_ordinary`]) of this flow, as it is now, show it nothing but what
+    /// [`Self::pass`] takes in. As long as all detectors say so, the flow's ordinary packets are not observed.
+    fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool;
+
+    /// Sees an ordinary packet of a flow it rests in.
+    fn pass(&self, _sighting: &Sighting<'_>, _memory: &mut Self::Memory, _habits: &mut Self::Habits) {}
+
     /// Says what was found, once: a finding that has been filed is not filed again.
     fn conclude(
         &self,

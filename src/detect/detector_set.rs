@@ -21,6 +21,7 @@ use super::tls_interception::TlsInterception;
 use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 
 /// Writes the set, its memories and its habits out for a list of detectors, so that a call is direct and each memory
@@ -68,6 +69,17 @@ macro_rules! detectors {
                 let mut attention = Attention::Idle;
                 $(attention = attention.max(self.$name.observe(sighting, &mut memories.$name, &mut habits.$name));)+
                 attention
+            }
+
+            /// Whether all detectors rest in a flow.
+            pub fn rest(&self, flow: &Flow, memories: &Memories) -> bool {
+                $(self.$name.rests(flow, &memories.$name))&&+
+            }
+
+            /// Shows an ordinary packet of a flow that all detectors rest in.
+            #[inline]
+            pub fn pass(&self, sighting: &Sighting<'_>, memories: &mut Memories, habits: &mut AllHabits) {
+                $(self.$name.pass(sighting, &mut memories.$name, &mut habits.$name);)+
             }
 
             /// Lets all detectors conclude.

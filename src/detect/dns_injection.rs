@@ -92,6 +92,11 @@ impl Detector for DnsInjection {
         }
     }
 
+    fn rests(&self, flow: &Flow, _memory: &Exchanges) -> bool {
+        let conversation = flow.conversation();
+        conversation.client.port != PORT && conversation.server.port != PORT
+    }
+
     fn conclude(
         &self,
         conclusion: &Conclusion<'_>,

@@ -22,6 +22,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage};
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
@@ -115,6 +116,10 @@ impl Detector for FinInjection {
             return Attention::Suspicious;
         }
         Attention::Idle
+    }
+
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.case.is_none()
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

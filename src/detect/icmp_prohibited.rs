@@ -28,6 +28,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, IcmpObservation, Observation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{IcmpError, Packet, Segment, SequenceNumber};
@@ -116,6 +117,10 @@ impl Detector for IcmpProhibited {
             }
         }
         Attention::Idle
+    }
+
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.case.is_none()
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

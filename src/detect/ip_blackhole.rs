@@ -29,6 +29,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;
 use crate::payload::address_class::AddressClass;
@@ -83,6 +84,10 @@ impl Detector for IpBlackhole {
             memory.refused |= says_prohibited(error, speaker) || speaker == error.quoted_to.ip;
         }
         Attention::Idle
+    }
+
+    fn rests(&self, _flow: &Flow, _memory: &Self::Memory) -> bool {
+        true
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

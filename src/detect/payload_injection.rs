@@ -30,6 +30,7 @@ use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Stage};
 use crate::finding::verdict::Verdict;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::{Note, Side};
 use crate::packet::packet::{Packet, Segment, SequenceNumber};
@@ -76,6 +77,21 @@ pub struct Seen {
 }
 
 impl Seen {
+    fn new(sighting: &Sighting<'_>, segment: &Segment<'_>, (repeats_id, in_step): (bool, bool), breaks: u32) -> Self {
+        let mut prefix = [0; PREFIX];
+        let prefix_len = segment.payload.len().min(PREFIX);
+        prefix[..prefix_len].copy_from_slice(&segment.payload[..prefix_len]);
+        Self {
+            note: Note::of(sighting.packet, segment),
+            stage: sighting.flow.stage(),
+            prefix,
+            prefix_len: prefix_len as u8,
+            repeats_id,
+            in_step,
+            breaks,
+        }
+    }
+
     /// Whether the two hold different bytes for the place both start at, as far as the prefixes tell.
     fn differs_from(&self, other: &Self) -> bool {
         let shared = usize::from(self.prefix_len.min(other.prefix_len));
@@ -203,18 +219,7 @@ impl Detector for PayloadInjection {
         if !is_data {
             return attention;
         }
-        let mut prefix = [0; PREFIX];
-        let prefix_len = segment.payload.len().min(PREFIX);
-        prefix[..prefix_len].copy_from_slice(&segment.payload[..prefix_len]);
-        let seen = Seen {
-            note,
-            stage: sighting.flow.stage(),
-            prefix,
-            prefix_len: prefix_len as u8,
-            repeats_id,
-            in_step,
-            breaks: stream.breaks,
-        };
+        let seen = Seen::new(sighting, segment, (repeats_id, in_step), stream.breaks);
         let earlier = match sighting.conflict {
             Some(conflict) => stream
                 .seen()
@@ -246,6 +251,26 @@ impl Detector for PayloadInjection {
         }
         stream.remember(seen, spare);
         attention
+    }
+
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.case.is_none()
+    }
+
+    fn pass(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Seen>) {
+        let Carried::Segment(segment) = sighting.carried else {
+            return;
+        };
+        if memory.filed {
+            return;
+        }
+        let stream = &mut memory.streams[sighting.sender as usize];
+        let (repeats_id, in_step) = step(sighting.flow.side(sighting.sender), sighting.packet);
+        stream.breaks = stream.breaks.saturating_add(u32::from(!in_step));
+        if !segment.payload.is_empty() {
+            let seen = Seen::new(sighting, segment, (repeats_id, in_step), stream.breaks);
+            stream.remember(seen, spare);
+        }
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, spare: &mut Spare<Seen>, docket: &mut Docket) {

@@ -29,6 +29,7 @@ use crate::finding::evidence::{Evidence, Observation, QuicDropObservation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::asked::{NameText, name_text};
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
@@ -217,6 +218,10 @@ impl Detector for QuicDrop {
             }
         }
         Attention::Idle
+    }
+
+    fn rests(&self, _flow: &Flow, _memory: &Self::Memory) -> bool {
+        true
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, habits: &mut Habits, docket: &mut Docket) {

@@ -21,6 +21,7 @@
 use crate::detect::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Party};
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::packet::packet::Segment;
 
@@ -96,6 +97,10 @@ impl Detector for RstInjection {
             case.syns_after = case.syns_after.saturating_add(1);
         }
         Attention::Idle
+    }
+
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.client.is_none() && memory.server.is_none()
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

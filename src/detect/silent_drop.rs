@@ -35,6 +35,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Volume};
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Side;
 use crate::packet::frame::FrameNumber;
@@ -137,6 +138,10 @@ impl Detector for SilentDrop {
             Party::Client => {}
         }
         Attention::Idle
+    }
+
+    fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool {
+        flow.asked.is_none() || (memory.answered && memory.late.is_none())
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

@@ -25,6 +25,7 @@ use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::habits::Varying;
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
@@ -129,6 +130,10 @@ impl Detector for SynAckInjection {
             next: [None; 2],
         }));
         Attention::Suspicious
+    }
+
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.rivals.is_none()
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

@@ -138,6 +138,14 @@ impl Detector for Throttling {
         Attention::Idle
     }
 
+    fn rests(&self, _flow: &Flow, _memory: &Self::Memory) -> bool {
+        true
+    }
+
+    fn pass(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Pace>) {
+        self.observe(sighting, memory, spare);
+    }
+
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, spare: &mut Spare<Pace>, docket: &mut Docket) {
         match conclusion.ending {
             Ending::SuspicionDue => return,

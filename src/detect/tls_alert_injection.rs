@@ -20,6 +20,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Application, Finding, Injector, Kind, Particulars, Party, Position, Stage};
 use crate::finding::verdict::Prior;
+use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
@@ -101,6 +102,10 @@ impl Detector for TlsAlertInjection {
             }
             None => Attention::Idle,
         }
+    }
+
+    fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.case.is_none() && (flow.application != Application::Tls || flow.side(Party::Server).data_packets > 0)
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {

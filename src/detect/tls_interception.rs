@@ -161,6 +161,10 @@ impl Detector for TlsInterception {
         }
     }
 
+    fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool {
+        flow.application != Application::Tls || memory.reading != Reading::Open
+    }
+
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, habits: &mut Habits, docket: &mut Docket) {
         let flow = conclusion.flow;
         if flow.application != Application::Tls {

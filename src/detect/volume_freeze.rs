@@ -101,6 +101,10 @@ impl Detector for VolumeFreeze {
         Attention::Idle
     }
 
+    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
+        memory.stall.is_none()
+    }
+
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
         let over = match conclusion.ending {
             Ending::SuspicionDue => false,

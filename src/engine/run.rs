@@ -16,7 +16,7 @@ use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Summary;
 use crate::finding::verdict::Judgement;
-use crate::packet::host_pair::host_pair;
+use crate::packet::link::Peeled;
 use crate::report::sink::{Reported, Sink};
 use crate::time::Timestamp;
 
@@ -222,20 +222,22 @@ impl Reading {
                 self.clock = Timestamp::EPOCH;
             }
         }
+        let bytes: &[u8] = &batch.bytes;
         for record in &batch.records {
             self.clock = self.clock.max(record.at);
             self.frames += 1;
             self.first = Some(self.first.map_or(self.clock, |first| first.min(self.clock)));
             self.last = Some(self.last.map_or(self.clock, |last| last.max(self.clock)));
-            let shard = (host_pair(batch.frame(record)).0 >> 32) as usize % SHARDS;
-            let worker = owner(shard, workers);
-            waiting[worker].push(Assigned {
+            let frame = &bytes[record.offset..record.offset + record.captured as usize];
+            let assigned = Assigned {
                 record: Record {
                     at: self.clock,
                     ..*record
                 },
-                shard,
-            });
+                peeled: Peeled::of(record.link, frame),
+            };
+            let worker = owner(assigned.shard(), workers);
+            waiting[worker].push(assigned);
             if waiting[worker].len() >= FRAMES_PER_TASK {
                 let frames = std::mem::replace(&mut waiting[worker], Vec::with_capacity(FRAMES_PER_TASK));
                 hand(worker, Task::Frames(batch.bytes.clone(), frames));

@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use hashbrown::HashSet;
 
+use super::arrival::Arrival;
 use super::baselines::{Baselines, CameTo, DomainId, FlowOutcome};
 use super::trace::FlowTrace;
 use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
 use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
 use crate::detect::packs::facts::Facts;
 use crate::finding::docket::Docket;
-use crate::finding::finding::{Finding, Party, Protocol};
+use crate::finding::finding::{Finding, Party};
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::flow::flow::Flow;
 use crate::flow::flow_key::{End, FlowKey};
-use crate::flow::flow_table::{Announced, FlowTable, Patience, Recycle, SlotId};
+use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
 use crate::flow::heads::Heads;
 use crate::flow::mirror::Mirror;
 use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
-use crate::packet::dissect::{Undissected, dissect};
 use crate::packet::frame::Frame;
+use crate::packet::link::Peeled;
 use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
 use crate::time::Timestamp;
 
@@ -46,6 +47,8 @@ struct Held {
     flow: Option<Flow>,
     memories: Memories,
     suspicion_queued: bool,
+    /// Its opening has been judged, and no detector has a matter open: ordinary packets are passed.
+    settled: bool,
 }
 
 impl Recycle for Held {
@@ -53,6 +56,7 @@ impl Recycle for Held {
         self.flow = None;
         self.memories.recycle();
         self.suspicion_queued = false;
+        self.settled = false;
     }
 }
 
@@ -102,55 +106,61 @@ impl Shard {
         }
     }
 
-    /// Fetches what is needed to look up the flow of `packet`, some time before it is judged; see [`Self::expect`].
-    #[must_use]
-    pub fn announce(&self, packet: &Packet<'_>) -> Option<Announced> {
-        let protocol = match packet.transport {
-            Transport::Tcp(_) => Protocol::Tcp,
-            Transport::Udp(_) => Protocol::Udp,
-            Transport::IcmpError(_) | Transport::Other(_) => return None,
-        };
-        let (key, _) = FlowKey::new(protocol, packet.from, packet.to);
-        Some(self.table.announce(&key))
+    /// Fetches what is needed to look up the flow of `arrival`, some time before it is judged; see [`Self::expect`].
+    pub fn announce(&self, arrival: &Arrival<'_>) {
+        if let Some((key, _)) = &arrival.flow {
+            self.table.announce(key);
+        }
     }
 
     /// Fetches the announced flow, some time before its packet is judged.
-    pub fn expect(&self, announced: Announced) {
-        self.table.expect(announced);
+    pub fn expect(&self, arrival: &Arrival<'_>) {
+        if let Some((key, _)) = &arrival.flow {
+            self.table.expect(key);
+        }
     }
 
     /// Judges the next frame. Frames come in capture order, with a clock that never runs back.
     pub fn judge(&mut self, frame: Frame<'_>) {
-        self.judge_dissected(frame, dissect(frame));
+        self.judge_arrival(&Arrival::of(frame, Peeled::of(frame.link, frame.bytes)));
     }
 
-    /// Judges the next frame, of which `packet` is what dissecting it gave.
-    pub fn judge_dissected(&mut self, frame: Frame<'_>, packet: Result<Packet<'_>, Undissected>) {
+    /// Judges the next frame, dissected.
+    pub fn judge_arrival(&mut self, arrival: &Arrival<'_>) {
+        let frame = &arrival.frame;
         self.settle(frame.at);
         self.coverage.frames += 1;
         self.coverage.bytes += frame.bytes.len() as u64;
-        let packet = match packet {
+        let packet = match &arrival.packet {
             Ok(packet) => packet,
             Err(reason) => {
-                *self.coverage.undissected.entry(reason).or_default() += 1;
+                *self.coverage.undissected.entry(*reason).or_default() += 1;
                 return;
             }
         };
-        match packet.transport {
-            Transport::Tcp(segment) => self.segment(&packet, &segment),
-            Transport::Udp(datagram) => self.datagram(&packet, &datagram),
-            Transport::IcmpError(error) => {
+        match (&packet.transport, &arrival.flow) {
+            (Transport::Tcp(segment), Some((key, end))) => self.segment(packet, segment, key, *end),
+            (Transport::Udp(datagram), Some((key, end))) => self.datagram(packet, datagram, key, *end),
+            (Transport::IcmpError(error), flow) => {
                 self.coverage.icmp_errors += 1;
-                self.icmp_error(&packet, &error);
+                if let Some((key, end)) = flow {
+                    self.icmp_error(packet, error, key, *end);
+                }
             }
-            Transport::Other(_) => self.coverage.other_protocols += 1,
+            (Transport::Tcp(_) | Transport::Udp(_), None) | (Transport::Other(_), _) => {
+                self.coverage.other_protocols += 1;
+            }
         }
     }
 
-    fn segment(&mut self, packet: &Packet<'_>, segment: &Segment<'_>) {
-        let (key, end) = FlowKey::new(Protocol::Tcp, packet.from, packet.to);
+    fn segment(&mut self, packet: &Packet<'_>, segment: &Segment<'_>, key: &FlowKey, end: End) {
         let at = packet.frame.at;
-        let mut found = self.table.find(&key);
+        let mut found = self.table.find(key);
+        if let Some(id) = found
+            && self.pass(id, end, packet, segment)
+        {
+            return;
+        }
         if let Some(old) = found
             && self
                 .table
@@ -165,7 +175,7 @@ impl Shard {
         }
         let id = found.unwrap_or_else(|| {
             self.coverage.tcp_flows += 1;
-            self.begin_flow(key, end, packet, Some(segment))
+            self.begin_flow(*key, end, packet, Some(segment))
         });
         if segment.payload.len() < segment.payload_len as usize {
             self.coverage.snapped += 1;
@@ -195,6 +205,7 @@ impl Shard {
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
         flow.learn_segment(end, packet, segment, &mut self.heads);
+        held.settled = flow.is_settled() && self.detectors.rest(flow, &held.memories);
         let closed = |party| flow.side(party).fin.is_some();
         let was_reset = |party| flow.side(party).reset.is_some();
         let patience =
@@ -210,12 +221,38 @@ impl Shard {
         self.heed(id, attention, at);
     }
 
-    fn datagram(&mut self, packet: &Packet<'_>, datagram: &Datagram<'_>) {
-        let (key, end) = FlowKey::new(Protocol::Udp, packet.from, packet.to);
+    /// Learns an ordinary packet of a settled flow, which is most of a capture, and tells whether it was one. What it
+    /// could show a detector is looked at; all else a detector would only pass over.
+    #[inline]
+    fn pass(&mut self, id: SlotId, end: End, packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
+        let held = self.table.get_mut(id);
+        let Some(flow) = held.flow.as_mut().filter(|_| held.settled) else {
+            return false;
+        };
+        if !flow.is_ordinary(end, packet, segment) {
+            return false;
+        }
+        self.coverage.snapped += u64::from(segment.payload.len() < segment.payload_len as usize);
+        let sighting = Sighting {
+            packet,
+            carried: Carried::Segment(segment),
+            sender: flow.party(end),
+            flow,
+            heads: &self.heads,
+            conflict: None,
+        };
+        self.detectors.pass(&sighting, &mut held.memories, &mut self.habits);
+        flow.learn_ordinary(end, packet, segment, &mut self.heads);
+        self.mirror.count_packet();
+        self.table.touch_again(id, packet.frame.at);
+        true
+    }
+
+    fn datagram(&mut self, packet: &Packet<'_>, datagram: &Datagram<'_>, key: &FlowKey, end: End) {
         let at = packet.frame.at;
-        let id = self.table.find(&key).unwrap_or_else(|| {
+        let id = self.table.find(key).unwrap_or_else(|| {
             self.coverage.udp_flows += 1;
-            self.begin_flow(key, end, packet, None)
+            self.begin_flow(*key, end, packet, None)
         });
         if datagram.payload.len() < datagram.payload_len as usize {
             self.coverage.snapped += 1;
@@ -238,16 +275,8 @@ impl Shard {
     }
 
     /// Shows an error to the detectors beside the flow it quotes. The flow itself learns nothing, and does not live longer.
-    fn icmp_error(&mut self, packet: &Packet<'_>, error: &IcmpError) {
-        const TCP: u8 = 6;
-        const UDP: u8 = 17;
-        let protocol = match error.quoted_protocol {
-            TCP => Protocol::Tcp,
-            UDP => Protocol::Udp,
-            _ => return,
-        };
-        let (key, end) = FlowKey::new(protocol, error.quoted_from, error.quoted_to);
-        let Some(id) = self.table.find(&key) else { return };
+    fn icmp_error(&mut self, packet: &Packet<'_>, error: &IcmpError, key: &FlowKey, end: End) {
+        let Some(id) = self.table.find(key) else { return };
         let held = self.table.get_mut(id);
         let Some(flow) = &held.flow else { return };
         let sighting = Sighting {
@@ -259,6 +288,7 @@ impl Shard {
             conflict: None,
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
+        held.settled = false;
         self.heed(id, attention, packet.frame.at);
     }
 

@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 
+use super::arrival::Arrival;
 use super::baselines::Baselines;
 use super::run::Settings;
 use super::shard::{SHARDS, Shard};
@@ -16,8 +17,10 @@ use crate::capture::source::Record;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
-use crate::packet::dissect::dissect;
+use crate::packet::dissect::Undissected;
 use crate::packet::frame::Frame;
+use crate::packet::host_pair::HostPair;
+use crate::packet::link::Peeled;
 use crate::time::Timestamp;
 
 /// Frames that are looked up together: enough to hide the wait for memory, few enough for the first-level cache.
@@ -29,8 +32,17 @@ const AT_ONCE: usize = 32;
 pub struct Assigned {
     /// Where the frame is; its time is the engine's clock.
     pub record: Record,
-    /// The shard that judges it.
-    pub shard: usize,
+    /// What its link layer said; the shard that judges it follows from its hosts.
+    pub peeled: Result<Peeled, Undissected>,
+}
+
+impl Assigned {
+    /// The shard that judges the frame.
+    #[must_use]
+    pub fn shard(&self) -> usize {
+        let pair = self.peeled.map_or(HostPair::default(), |peeled| peeled.pair);
+        (pair.0 >> 32) as usize % SHARDS
+    }
 }
 
 /// What a worker is sent.
@@ -116,7 +128,7 @@ impl Worker {
     /// Judges some frames, no more than [`AT_ONCE`], in order. First all are dissected, then all their flows fetched:
     /// while one packet waits for memory, so do the others, and when its turn comes its flow is there.
     fn judge(&mut self, bytes: &[u8], batch: &[Assigned]) {
-        let mut waiting = ArrayVec::<_, AT_ONCE>::new();
+        let mut arrivals = ArrayVec::<(usize, Arrival<'_>), AT_ONCE>::new();
         for assigned in batch.iter().take(AT_ONCE) {
             let record = &assigned.record;
             let frame = Frame {
@@ -126,21 +138,16 @@ impl Worker {
                 wire_len: record.wire_len,
                 link: record.link,
             };
-            let shard = assigned.shard / self.workers;
-            let packet = dissect(frame);
-            let announced = packet
-                .as_ref()
-                .ok()
-                .and_then(|packet| self.shards[shard].announce(packet));
-            waiting.push((shard, frame, packet, announced));
+            let shard = assigned.shard() / self.workers;
+            let arrival = Arrival::of(frame, assigned.peeled);
+            self.shards[shard].announce(&arrival);
+            arrivals.push((shard, arrival));
         }
-        for (shard, _, _, announced) in &waiting {
-            if let Some(announced) = announced {
-                self.shards[*shard].expect(*announced);
-            }
+        for (shard, arrival) in &arrivals {
+            self.shards[*shard].expect(arrival);
         }
-        for (shard, frame, packet, _) in waiting {
-            self.shards[shard].judge_dissected(frame, packet);
+        for (shard, arrival) in &arrivals {
+            self.shards[*shard].judge_arrival(arrival);
         }
     }
 

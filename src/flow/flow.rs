@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::asked::{Asked, name_text};
 use super::flow_key::{End, FlowKey};
-use super::heads::Heads;
+use super::heads::{Heads, Room};
 use super::mirror::{Disguise, Mirror};
 use super::side::{COPIED_WITHIN, Note, Side};
 use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage, TriggerKind};
 use crate::packet::frame::FrameNumber;
-use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber};
+use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber, TcpFlags};
 use crate::payload::http_head::{HttpRead, RequestHead, looks_like_request};
 use crate::payload::tls_client_hello::ClientHello;
 use crate::payload::tls_handshake::{HelloExtent, HelloRead};
@@ -60,6 +60,16 @@ pub struct Flow {
     sides: [Side; 2],
     handshake_done: Option<Timestamp>,
     readings: u8,
+}
+
+/// Ordinary data are longer than this, in bytes: an Ethernet frame is padded with at most 6 beyond a TCP header.
+const SHORTEST_DATA: u32 = 6;
+
+/// Whether `payload` may begin a request, an answer or a page in clear text.
+fn begins_message(payload: &[u8]) -> bool {
+    payload
+        .first()
+        .is_some_and(|first| matches!(first, b'A'..=b'Z' | b'<' | b' ' | b'\t' | b'\r' | b'\n' | 0x0c))
 }
 
 /// So many packets show no habit of the capture by themselves.
@@ -276,7 +286,7 @@ impl Flow {
             side.head = Some(heads.open(first));
         }
         let Some(head) = side.head else { return };
-        heads.learn(head, segment, note.frame);
+        side.head_done = heads.learn(head, segment, note.frame) == Room::None;
         // A request that is repeated is not asked anew, but one that came in the wrong order may be complete now.
         if is_new || self.requests == 0 {
             self.read_request(sender, note, segment, heads.whole(head));
@@ -324,6 +334,62 @@ impl Flow {
             window: note.window,
             marks: note.marks,
         });
+    }
+
+    /// Whether its opening is over: it is known what it carries and who asked, or that no request will be read.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        let server = self.side(Party::Server);
+        (self.requests > 0 || self.readings >= MOST_READINGS)
+            && (self.handshake_done.is_some() || server.opening.is_none())
+            && self.is_two_sided()
+            && self.side(Party::Client).packets > 1
+            && self.sides[0].is_open()
+            && self.sides[1].is_open()
+    }
+
+    /// Whether `segment`, sent by `sender`, is what its sender was to send next, with nothing out of the ordinary in its
+    /// headers: new data in order or a new acknowledgement, with flags, TTL, link address, fragmentation bit and
+    /// timestamp option as the packet before. It cannot be a copy of another packet, nor contradict one, and it begins
+    /// no message that is looked into (those of TLS are looked into before a flow is settled).
+    #[inline]
+    #[must_use]
+    pub fn is_ordinary(&self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
+        const FLAGS: u16 = !TcpFlags::PSH;
+        let side = &self.sides[sender.index()];
+        let peer = &self.sides[sender.other().index()];
+        let is_in_order = side.end == Some(segment.seq)
+            && match segment.payload_len {
+                0 => side.acked.is_some_and(|acked| segment.ack.is_after(acked)),
+                // Less may be the padding of a short frame, or a keep-alive.
+                len => len > SHORTEST_DATA && !segment.payload.is_empty(),
+            };
+        is_in_order
+            && segment.flags.0 & FLAGS == TcpFlags::ACK
+            && peer.end.is_none_or(|end| !segment.ack.is_after(end))
+            && side.continues_as(&packet.marks, segment)
+            && (self.application == Application::Tls || !begins_message(segment.payload))
+    }
+
+    /// Learns an ordinary segment of a settled flow.
+    #[inline]
+    pub fn learn_ordinary(&mut self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>, heads: &mut Heads) {
+        self.last = packet.frame.at;
+        self.mirror.count_packet();
+        if segment.payload.len() < segment.payload_len as usize {
+            self.snapped = self.snapped.saturating_add(1);
+        }
+        let note = Note::of(packet, segment);
+        let side = &mut self.sides[sender.index()];
+        side.learn(&note, segment);
+        // What a settled flow of TLS carries is encrypted: nothing in it is read.
+        if segment.payload_len > 0
+            && !side.head_done
+            && self.application != Application::Tls
+            && let Some(head) = side.head
+        {
+            side.head_done = heads.learn(head, segment, note.frame) == Room::None;
+        }
     }
 
     /// Learns a UDP datagram, after the detectors have seen it.

@@ -2,6 +2,7 @@
 
 use crate::finding::finding::Protocol;
 use crate::packet::endpoint::Endpoint;
+use crate::packet::host_pair::HostPair;
 
 /// One of the two ends of a flow, by the order of their addresses and ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,8 +34,9 @@ impl End {
 }
 
 /// The unordered pair of endpoints and the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
+    digest: u64,
     low: Endpoint,
     high: Endpoint,
     protocol: Protocol,
@@ -44,25 +46,31 @@ impl FlowKey {
     /// The key of a packet from `from` to `to`, and which end sent it.
     #[must_use]
     pub fn new(protocol: Protocol, from: Endpoint, to: Endpoint) -> (Self, End) {
-        if from <= to {
-            (
-                Self {
-                    low: from,
-                    high: to,
-                    protocol,
-                },
-                End::Low,
-            )
+        Self::within(HostPair::of(from.ip, to.ip), protocol, from, to)
+    }
+
+    /// The same, where the digest of the two hosts is known.
+    #[inline]
+    #[must_use]
+    pub fn within(pair: HostPair, protocol: Protocol, from: Endpoint, to: Endpoint) -> (Self, End) {
+        let (low, high, end) = if from <= to {
+            (from, to, End::Low)
         } else {
-            (
-                Self {
-                    low: to,
-                    high: from,
-                    protocol,
-                },
-                End::High,
-            )
-        }
+            (to, from, End::High)
+        };
+        let key = Self {
+            digest: pair.with_ports(low.port, high.port, protocol as u8),
+            low,
+            high,
+            protocol,
+        };
+        (key, end)
+    }
+
+    /// A digest of the key: the same in every run, on every machine.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// The endpoint at `end`.

@@ -6,9 +6,6 @@
 
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-use std::hash::BuildHasher;
-
 use super::flow_key::FlowKey;
 use super::index::Index;
 use super::prefetch::{prefetch, prefetch_all};
@@ -52,10 +49,6 @@ pub trait Recycle: Default {
     fn recycle(&mut self);
 }
 
-/// A flow that will be asked for soon.
-#[derive(Clone, Copy, Debug)]
-pub struct Announced(u64);
-
 /// Names a flow in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotId {
@@ -79,7 +72,8 @@ pub struct FlowTable<T> {
     free: Vec<u32>,
     index: Index,
     queues: [Waiting<(Timestamp, SlotId)>; 4],
-    hasher: FixedState,
+    /// No queue has anything due before.
+    soonest: Timestamp,
     most: usize,
 }
 
@@ -102,27 +96,23 @@ impl<T: Recycle> FlowTable<T> {
             free: Vec::new(),
             index: Index::new(most.max(1)),
             queues: Default::default(),
-            hasher: FixedState::with_seed(0x626c_6f63_6b73_636f),
+            soonest: Timestamp::EPOCH,
             most: most.max(1),
         }
     }
 
-    fn hash(&self, key: &FlowKey) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
     /// Fetches what [`Self::find`] will look at first for `key`, some time before it is asked: see [`Self::expect`].
-    pub fn announce(&self, key: &FlowKey) -> Announced {
-        let hash = self.hash(key);
-        self.index.prefetch(hash);
-        Announced(hash)
+    #[inline]
+    pub fn announce(&self, key: &FlowKey) {
+        self.index.prefetch(key.digest());
     }
 
     /// Fetches the flow that was announced, if there is one. Any order of calls is right; only the time differs.
-    pub fn expect(&self, announced: Announced) {
+    #[inline]
+    pub fn expect(&self, key: &FlowKey) {
         if let Some(slot) = self
             .index
-            .first(announced.0)
+            .first(key.digest())
             .and_then(|index| self.slots.get(index as usize))
         {
             prefetch(&slot.key);
@@ -151,7 +141,7 @@ impl<T: Recycle> FlowTable<T> {
     /// The flow of `key`, if the table holds it.
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<SlotId> {
-        let index = self.index.find(self.hash(key), |index| {
+        let index = self.index.find(key.digest(), |index| {
             self.slots[index as usize].key.as_ref() == Some(key)
         })?;
         Some(SlotId {
@@ -191,9 +181,15 @@ impl<T: Recycle> FlowTable<T> {
         }
     }
 
+    /// Notes that a packet of the flow came at `at`, and that it is to be waited for as before.
+    #[inline]
+    pub fn touch_again(&mut self, id: SlotId, at: Timestamp) {
+        self.slots[id.index as usize].last = at;
+    }
+
     /// A new flow. The table must not be full and must not hold `key`.
     pub fn insert(&mut self, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
-        let hash = self.hash(&key);
+        let hash = key.digest();
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 key: None,
@@ -219,6 +215,7 @@ impl<T: Recycle> FlowTable<T> {
 
     /// Queues a flow that is in the table.
     fn queue(&mut self, patience: Patience, due: Timestamp, id: SlotId) {
+        self.soonest = self.soonest.min(due);
         let slots = &self.slots;
         self.queues[patience as usize].push((due, id), |(_, id)| {
             let slot = &slots[id.index as usize];
@@ -235,13 +232,24 @@ impl<T: Recycle> FlowTable<T> {
         let Some(key) = slot.key.take() else { return };
         slot.generation = slot.generation.wrapping_add(1);
         slot.held.recycle();
-        let hash = self.hasher.hash_one(key);
-        self.index.remove(hash, id.index);
+        self.index.remove(key.digest(), id.index);
         self.free.push(id.index);
+        if self.index.is_empty() {
+            // Nothing in the queues means anything any more, and the next capture's clock may begin before them.
+            self.queues.iter_mut().for_each(Waiting::clear);
+        }
     }
 
     /// A flow whose deadline passed before `now`, with that deadline. It stays until [`Self::remove`].
+    #[inline]
     pub fn next_expired(&mut self, now: Timestamp) -> Option<(SlotId, Timestamp)> {
+        if now < self.soonest {
+            return None;
+        }
+        self.look_for_expired(now)
+    }
+
+    fn look_for_expired(&mut self, now: Timestamp) -> Option<(SlotId, Timestamp)> {
         for patience in Patience::ALL {
             while let Some((due, id)) = self.queues[patience as usize].first().copied() {
                 if due > now {
@@ -259,6 +267,13 @@ impl<T: Recycle> FlowTable<T> {
                 self.queue(patience, deadline, id);
             }
         }
+        let first = |queue: &Waiting<(Timestamp, SlotId)>| queue.first().map(|(due, _)| *due);
+        self.soonest = self
+            .queues
+            .iter()
+            .filter_map(first)
+            .min()
+            .unwrap_or(Timestamp::END_OF_TIME);
         None
     }
 

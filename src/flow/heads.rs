@@ -34,6 +34,15 @@ pub struct Piece {
     pub frame: FrameNumber,
 }
 
+/// Whether more of a direction can be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Nothing more.
+    None,
+    /// Some.
+    Some,
+}
+
 /// Two copies of the same bytes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -207,17 +216,17 @@ impl Heads {
             .max_by_key(|conflict| (conflict.differing, std::cmp::Reverse(conflict.earlier)))
     }
 
-    /// Learns `segment`'s payload: bytes not yet there are kept, as far as they fit.
-    pub fn learn(&mut self, id: HeadId, segment: &Segment<'_>, frame: FrameNumber) {
+    /// Learns `segment`'s payload: bytes not yet there are kept, as far as they fit. Tells whether there is room for more.
+    pub fn learn(&mut self, id: HeadId, segment: &Segment<'_>, frame: FrameNumber) -> Room {
         let Some(head) = self
             .heads
             .get_mut(id.slot as usize)
             .filter(|head| head.generation == id.generation)
         else {
-            return;
+            return Room::None;
         };
         let Ok(start) = usize::try_from(segment.seq.plus(u32::from(segment.flags.syn())).ahead_of(head.first)) else {
-            return;
+            return Room::Some;
         };
         let end = (start + segment.payload.len()).min(HEAD_BYTES);
         let mut at = start;
@@ -254,6 +263,11 @@ impl Heads {
             .find(|piece| piece.offset as usize == head.whole && piece.len > 0)
         {
             head.whole += piece.len as usize;
+        }
+        if head.whole >= HEAD_BYTES || head.pieces.is_full() {
+            Room::None
+        } else {
+            Room::Some
         }
     }
 }

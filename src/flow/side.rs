@@ -111,6 +111,8 @@ pub struct Side {
     pub stamped: u32,
     /// Its first bytes.
     pub head: Option<HeadId>,
+    /// Whether these are all that is kept.
+    pub head_done: bool,
     notes: [Option<Note>; NOTES],
     next_note: u8,
 }
@@ -120,6 +122,25 @@ impl Side {
     pub fn notes(&self) -> impl Iterator<Item = &Note> {
         let next = usize::from(self.next_note);
         (1..=NOTES).filter_map(move |back| self.notes[(next + NOTES - back) % NOTES].as_ref())
+    }
+
+    /// Whether it has neither closed nor reset.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.fin.is_none() && self.reset.is_none()
+    }
+
+    /// Whether a segment looks on arrival as the one before, as far as only its sender or another way could change it.
+    #[inline]
+    #[must_use]
+    pub fn continues_as(&self, marks: &PathMarks, segment: &Segment<'_>) -> bool {
+        self.notes().next().is_some_and(|last| {
+            last.marks.ttl == marks.ttl
+                && last.marks.link_source == marks.link_source
+                && last.marks.dont_fragment == marks.dont_fragment
+                && last.marks.ip_id.is_some() == marks.ip_id.is_some()
+                && last.stamped == segment.timestamp().is_some()
+        })
     }
 
     /// Learns a TCP segment of this side.

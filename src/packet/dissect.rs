@@ -84,10 +84,18 @@ struct Network<'a> {
 /// # Errors
 /// Why it gives no packet.
 pub fn dissect(frame: Frame<'_>) -> Result<Packet<'_>, Undissected> {
-    let header = network_header(frame.link, frame.bytes)?;
+    dissect_peeled(frame, &network_header(frame.link, frame.bytes)?)
+}
+
+/// Dissects `frame`, of which it is known where its IP header lies.
+///
+/// # Errors
+/// Why it gives no packet.
+#[inline]
+pub fn dissect_peeled<'a>(frame: Frame<'a>, header: &NetworkHeader<'a>) -> Result<Packet<'a>, Undissected> {
     let below_ip = frame.bytes.len() - header.bytes.len();
     let on_wire = (frame.wire_len as usize).saturating_sub(below_ip);
-    let network = network(&header, on_wire)?;
+    let network = network(header, on_wire)?;
     let (transport, ports) = transport(&network)?;
     Ok(Packet {
         frame,

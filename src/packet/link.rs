@@ -5,6 +5,7 @@
 
 use super::dissect::Undissected;
 use super::frame::LinkType;
+use super::host_pair::HostPair;
 
 /// Where the IP header starts, and what the link layer said about the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,44 @@ pub struct NetworkHeader<'a> {
     pub link_source: u32,
 }
 
+/// What the link layer of a frame said, kept apart from its bytes, so that it is looked at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peeled {
+    /// Which hosts the frame is between.
+    pub pair: HostPair,
+    ip_at: u32,
+    link_source: u32,
+    vlan: Option<u16>,
+}
+
+impl Peeled {
+    /// Peels `frame` down to its IP header.
+    ///
+    /// # Errors
+    /// As [`network_header`].
+    #[inline]
+    pub fn of(link: LinkType, frame: &[u8]) -> Result<Self, Undissected> {
+        let header = network_header(link, frame)?;
+        Ok(Self {
+            pair: HostPair::of_packet(header.bytes),
+            ip_at: (frame.len() - header.bytes.len()) as u32,
+            link_source: header.link_source,
+            vlan: header.vlan,
+        })
+    }
+
+    /// The network header of `frame`, which must be the frame that was peeled.
+    #[inline]
+    #[must_use]
+    pub fn header<'a>(&self, frame: &'a [u8]) -> NetworkHeader<'a> {
+        NetworkHeader {
+            bytes: &frame[self.ip_at as usize..],
+            vlan: self.vlan,
+            link_source: self.link_source,
+        }
+    }
+}
+
 /// How many tags and labels a frame may stack before it is called nonsense.
 const MOST_TAGS: usize = 8;
 
@@ -27,6 +66,7 @@ const IPV6: u16 = 0x86dd;
 ///
 /// # Errors
 /// The reason why there is none: not IP, cut short, or a link type that is not known.
+#[inline]
 pub fn network_header(link: LinkType, frame: &[u8]) -> Result<NetworkHeader<'_>, Undissected> {
     let plain = |bytes| {
         Ok(NetworkHeader {
@@ -38,18 +78,34 @@ pub fn network_header(link: LinkType, frame: &[u8]) -> Result<NetworkHeader<'_>,
     match link {
         LinkType::ETHERNET => {
             let header = frame.first_chunk::<14>().ok_or(Undissected::CutShort)?;
-            let source = digest(&header[6..12]);
-            by_ether_type(u16::from_be_bytes([header[12], header[13]]), &frame[14..], source)
+            let [_, _, _, _, _, _, a, b, c, d, e, f, high, low] = *header;
+            let (ether_type, source) = (u16::from_be_bytes([high, low]), digest([a, b, c, d, e, f]));
+            if matches!(ether_type, IPV4 | IPV6) {
+                return Ok(NetworkHeader {
+                    bytes: &frame[14..],
+                    vlan: None,
+                    link_source: source,
+                });
+            }
+            by_ether_type(ether_type, &frame[14..], source)
         }
         LinkType::LINUX_SLL => {
             let header = frame.first_chunk::<16>().ok_or(Undissected::CutShort)?;
-            let source = digest(&header[6..12]);
-            by_ether_type(u16::from_be_bytes([header[14], header[15]]), &frame[16..], source)
+            let [_, _, _, _, _, _, a, b, c, d, e, f, _, _, high, low] = *header;
+            by_ether_type(
+                u16::from_be_bytes([high, low]),
+                &frame[16..],
+                digest([a, b, c, d, e, f]),
+            )
         }
         LinkType::LINUX_SLL2 => {
             let header = frame.first_chunk::<20>().ok_or(Undissected::CutShort)?;
-            let source = digest(&header[12..18]);
-            by_ether_type(u16::from_be_bytes([header[0], header[1]]), &frame[20..], source)
+            let [high, low, _, _, _, _, _, _, _, _, _, _, a, b, c, d, e, f, _, _] = *header;
+            by_ether_type(
+                u16::from_be_bytes([high, low]),
+                &frame[20..],
+                digest([a, b, c, d, e, f]),
+            )
         }
         LinkType::NULL | LinkType::LOOP => {
             let family = frame.first_chunk::<4>().ok_or(Undissected::CutShort)?;
@@ -157,12 +213,12 @@ fn by_ppp(bytes: &[u8]) -> Result<NetworkHeader<'_>, Undissected> {
     }
 }
 
-/// A digest of a link address that is never 0 (FNV-1a, 32 bits).
-fn digest(address: &[u8]) -> u32 {
-    let hash = address.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
-    hash.max(1)
+/// A digest of a 48-bit link address that is never 0: the upper half of its product with an odd constant (Knuth 6.4,
+/// multiplicative hashing; the constant is 2^64 divided by the golden ratio).
+const fn digest(address: [u8; 6]) -> u32 {
+    let [a, b, c, d, e, f] = address;
+    let number = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 | 1
 }
 
 #[cfg(test)]

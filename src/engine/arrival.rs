@@ -1,0 +1,52 @@
+//! A dissected frame on its way to its flow.
+
+use crate::finding::finding::Protocol;
+use crate::flow::flow_key::{End, FlowKey};
+use crate::packet::dissect::{Undissected, dissect_peeled};
+use crate::packet::frame::Frame;
+use crate::packet::host_pair::HostPair;
+use crate::packet::link::Peeled;
+use crate::packet::packet::{Packet, Transport};
+
+/// A frame, what dissecting it gave, and which flow it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The frame.
+    pub frame: Frame<'a>,
+    /// Its packet, or why there is none.
+    pub packet: Result<Packet<'a>, Undissected>,
+    /// The flow of the packet, or of the one it quotes, and the end that sent it; none where it belongs to no flow.
+    pub flow: Option<(FlowKey, End)>,
+}
+
+impl<'a> Arrival<'a> {
+    /// The frame that was peeled to `peeled`.
+    #[inline]
+    #[must_use]
+    pub fn of(frame: Frame<'a>, peeled: Result<Peeled, Undissected>) -> Self {
+        let packet = peeled.and_then(|peeled| dissect_peeled(frame, &peeled.header(frame.bytes)));
+        let pair = peeled.map_or(HostPair::default(), |peeled| peeled.pair);
+        let flow = packet.as_ref().ok().and_then(|packet| flow_of(packet, pair));
+        Self { frame, packet, flow }
+    }
+}
+
+#[inline]
+fn flow_of(packet: &Packet<'_>, pair: HostPair) -> Option<(FlowKey, End)> {
+    /// IP protocol numbers.
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    match &packet.transport {
+        Transport::Tcp(_) => Some(FlowKey::within(pair, Protocol::Tcp, packet.from, packet.to)),
+        Transport::Udp(_) => Some(FlowKey::within(pair, Protocol::Udp, packet.from, packet.to)),
+        Transport::IcmpError(error) => {
+            let protocol = match error.quoted_protocol {
+                TCP => Protocol::Tcp,
+                UDP => Protocol::Udp,
+                _ => return None,
+            };
+            Some(FlowKey::new(protocol, error.quoted_from, error.quoted_to))
+        }
+        Transport::Other(_) => None,
+    }
+}
