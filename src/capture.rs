@@ -11,6 +11,7 @@
 //!   interface ──► live
 //! ```
 
+mod ahead;
 pub mod capture_file;
 pub mod capture_set;
 pub mod compression;

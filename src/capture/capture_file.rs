@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use memmap2::{Advice, Mmap};
 
+use super::ahead::Ahead;
 use super::compression::Compression;
 use super::error::CaptureError;
 use super::format::{Decoder, MAGIC_LEN, Stop, Tail, describe_foreign};
@@ -117,7 +118,7 @@ impl CaptureFile {
         let compression = Compression::of(&head);
         let whole = io::Cursor::new(head).chain(reader);
         let reader: Box<dyn Read + Send> = match compression {
-            Some(compression) => compression.reader(whole).map_err(failed)?,
+            Some(compression) => Box::new(Ahead::of(compression.reader(whole).map_err(failed)?).map_err(failed)?),
             None => Box::new(whole),
         };
         match Stream::open(reader, file) {
