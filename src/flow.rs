@@ -14,6 +14,5 @@ pub mod heads;
 pub mod index;
 pub mod mirror;
 pub mod path_profile;
-mod prefetch;
 pub mod side;
 pub mod waiting;

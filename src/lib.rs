@@ -54,6 +54,7 @@ pub mod fixture;
 pub mod flow;
 pub mod packet;
 pub mod payload;
+mod prefetch;
 pub mod report;
 pub mod scenario;
 pub mod time;

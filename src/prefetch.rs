@@ -9,13 +9,13 @@ const MOST: usize = 8 * LINE;
 
 /// Fetches the line `value` begins in.
 #[inline]
-pub(super) fn prefetch<T>(value: &T) {
+pub(crate) fn prefetch<T>(value: &T) {
     line(std::ptr::from_ref(value).cast());
 }
 
 /// Fetches `value`, up to its first [`MOST`] bytes.
 #[inline]
-pub(super) fn prefetch_all<T>(value: &T) {
+pub(crate) fn prefetch_all<T>(value: &T) {
     let start: *const i8 = std::ptr::from_ref(value).cast();
     for at in (0..size_of::<T>().min(MOST)).step_by(LINE) {
         line(start.wrapping_add(at));

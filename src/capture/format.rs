@@ -12,6 +12,7 @@ use crate::packet::frame::{FrameNumber, LinkType};
 
 pub mod pcap;
 pub mod pcapng;
+mod scout;
 
 /// How many bytes tell every format and every compression from every other.
 pub const MAGIC_LEN: usize = 4;
@@ -101,7 +102,11 @@ impl Decoder {
     pub fn fill(&mut self, window: &[u8], at: &mut usize, tail: Tail, limit: usize, records: &mut Vec<Record>) -> Stop {
         // One loop a format, so that the format is not asked for once a record.
         match self {
-            Self::Pcap(decoder) => fill(|at| decoder.next(window, at, tail), at, limit, records),
+            Self::Pcap(decoder) => {
+                decoder.records(window, at, limit, records);
+                let next = |at: &mut usize| decoder.next(window, at, tail);
+                fill(next, at, limit, records)
+            }
             Self::Pcapng(decoder) => fill(|at| decoder.next(window, at, tail), at, limit, records),
         }
     }

@@ -126,6 +126,10 @@ impl Detector for BlockPage {
         !memory.answers.iter().any(|answer| answer.note.flags.fin())
     }
 
+    fn reads_on(&self, memory: &Memory) -> bool {
+        memory.answers.iter().any(|answer| answer.may_be_page)
+    }
+
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, workshop: &mut Workshop, docket: &mut Docket) {
         if memory.answers.is_empty() {
             return;

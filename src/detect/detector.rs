@@ -97,6 +97,12 @@ pub trait Detector {
     /// [`Self::pass`] takes in. As long as all detectors say so, the flow's ordinary packets are not observed.
     fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool;
 
+    /// Whether it may still look into the first bytes of either direction, in a flow it rests in. Bytes that no detector
+    /// asks for are not kept.
+    fn reads_on(&self, _memory: &Self::Memory) -> bool {
+        false
+    }
+
     /// Sees an ordinary packet of a flow it rests in.
     fn pass(&self, _sighting: &Sighting<'_>, _memory: &mut Self::Memory, _habits: &mut Self::Habits) {}
 

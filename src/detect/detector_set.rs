@@ -76,6 +76,11 @@ macro_rules! detectors {
                 $(self.$name.rests(flow, &memories.$name))&&+
             }
 
+            /// Whether any detector may still look into a flow's first bytes.
+            pub fn read_on(&self, memories: &Memories) -> bool {
+                $(self.$name.reads_on(&memories.$name))||+
+            }
+
             /// Shows an ordinary packet of a flow that all detectors rest in.
             #[inline]
             pub fn pass(&self, sighting: &Sighting<'_>, memories: &mut Memories, habits: &mut AllHabits) {

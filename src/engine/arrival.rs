@@ -8,13 +8,11 @@ use crate::packet::host_pair::HostPair;
 use crate::packet::link::Peeled;
 use crate::packet::packet::{Packet, Transport};
 
-/// A frame, what dissecting it gave, and which flow it belongs to.
+/// A dissected frame, and which flow it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The frame.
-    pub frame: Frame<'a>,
-    /// Its packet, or why there is none.
-    pub packet: Result<Packet<'a>, Undissected>,
+    /// Its packet, or the frame and why it gives none.
+    pub packet: Result<Packet<'a>, (Frame<'a>, Undissected)>,
     /// The flow of the packet, or of the one it quotes, and the end that sent it; none where it belongs to no flow.
     pub flow: Option<(FlowKey, End)>,
 }
@@ -24,10 +22,20 @@ impl<'a> Arrival<'a> {
     #[inline]
     #[must_use]
     pub fn of(frame: Frame<'a>, peeled: Result<Peeled, Undissected>) -> Self {
-        let packet = peeled.and_then(|peeled| dissect_peeled(frame, &peeled.header(frame.bytes)));
-        let pair = peeled.map_or(HostPair::default(), |peeled| peeled.pair);
-        let flow = packet.as_ref().ok().and_then(|packet| flow_of(packet, pair));
-        Self { frame, packet, flow }
+        let dissected = peeled.and_then(|peeled| {
+            let packet = dissect_peeled(frame, &peeled.header(frame.bytes))?;
+            Ok((flow_of(&packet, peeled.pair), packet))
+        });
+        match dissected {
+            Ok((flow, packet)) => Self {
+                packet: Ok(packet),
+                flow,
+            },
+            Err(reason) => Self {
+                packet: Err((frame, reason)),
+                flow: None,
+            },
+        }
     }
 }
 

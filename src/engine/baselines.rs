@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::payload::dns_name::hash_dotted;
 
@@ -95,8 +96,8 @@ impl DomainId {
 /// The hosts of the whole capture.
 #[derive(Debug, Default)]
 pub struct Baselines {
-    hosts: DashMap<IpAddr, HostRecord>,
-    names: DashMap<(IpAddr, DomainId), NameRecord>,
+    hosts: DashMap<IpAddr, HostRecord, RandomState>,
+    names: DashMap<(IpAddr, DomainId), NameRecord, RandomState>,
 }
 
 impl Baselines {

@@ -78,16 +78,26 @@ impl Ledger {
             coverage.findings_dropped += (findings.len() - MOST_FINDINGS) as u64;
             findings.truncate(MOST_FINDINGS);
         }
-        traces.sort_by_key(|trace| trace.first_frame);
+        if findings.is_empty() && !shutdown::is_possible(&traces) {
+            return (Vec::new(), coverage);
+        }
+        traces.sort_unstable_by_key(|trace| trace.first_frame);
         compare_lies_with_pages(&mut findings);
         let (tcp, handshakes): (Vec<FlowTrace>, Vec<FlowTrace>) =
             traces.iter().partition(|trace| trace.protocol == Protocol::Tcp);
-        let deaths = Deaths::of(&findings, &tcp);
-        let handshakes = Handshakes::of(&handshakes, &tcp);
+        // Flows are put in order only for findings that ask for it: most captures have none.
+        let kinds: BTreeSet<Kind> = findings.iter().map(|finding| finding.kind).collect();
+        let asked_for = |kind: Kind| kinds.contains(&kind);
+        let deaths = Deaths::of(&findings, if asked_for(Kind::SilentDrop) { &tcp } else { &[] });
+        let handshakes = if asked_for(Kind::QuicDrop) {
+            Handshakes::of(&handshakes, &tcp)
+        } else {
+            Handshakes::default()
+        };
         let freezes = Freezes::of(&findings, &tcp);
-        let reach = Reach::of(&tcp);
+        let reach = Reach::of(if asked_for(Kind::IpBlackhole) { &tcp } else { &[] });
         shown.sort_by_key(|shown| shown.flow);
-        let issuers = Issuers::of(&shown);
+        let issuers = Issuers::of(if asked_for(Kind::TlsInterception) { &shown } else { &[] });
         let prohibited = Prohibited::of(&findings, &tcp);
         let paces = Paces::of(&findings, &tcp);
         for finding in &mut findings {

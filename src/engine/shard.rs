@@ -47,8 +47,19 @@ struct Held {
     flow: Option<Flow>,
     memories: Memories,
     suspicion_queued: bool,
-    /// Its opening has been judged, and no detector has a matter open: ordinary packets are passed.
-    settled: bool,
+    standing: Standing,
+}
+
+/// How much of a flow's packets is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// All: its opening, or a flow in which a detector has a matter open.
+    #[default]
+    Open,
+    /// Ordinary packets are passed, and their payload is kept for who may look into it.
+    Reading,
+    /// Ordinary packets are passed.
+    Settled,
 }
 
 impl Recycle for Held {
@@ -56,7 +67,7 @@ impl Recycle for Held {
         self.flow = None;
         self.memories.recycle();
         self.suspicion_queued = false;
-        self.settled = false;
+        self.standing = Standing::Open;
     }
 }
 
@@ -127,13 +138,16 @@ impl Shard {
 
     /// Judges the next frame, dissected.
     pub fn judge_arrival(&mut self, arrival: &Arrival<'_>) {
-        let frame = &arrival.frame;
+        let frame = match &arrival.packet {
+            Ok(packet) => &packet.frame,
+            Err((frame, _)) => frame,
+        };
         self.settle(frame.at);
         self.coverage.frames += 1;
         self.coverage.bytes += frame.bytes.len() as u64;
         let packet = match &arrival.packet {
             Ok(packet) => packet,
-            Err(reason) => {
+            Err((_, reason)) => {
                 *self.coverage.undissected.entry(*reason).or_default() += 1;
                 return;
             }
@@ -205,7 +219,11 @@ impl Shard {
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
         flow.learn_segment(end, packet, segment, &mut self.heads);
-        held.settled = flow.is_settled() && self.detectors.rest(flow, &held.memories);
+        held.standing = match flow.is_settled() && self.detectors.rest(flow, &held.memories) {
+            false => Standing::Open,
+            true if self.detectors.read_on(&held.memories) => Standing::Reading,
+            true => Standing::Settled,
+        };
         let closed = |party| flow.side(party).fin.is_some();
         let was_reset = |party| flow.side(party).reset.is_some();
         let patience =
@@ -226,7 +244,7 @@ impl Shard {
     #[inline]
     fn pass(&mut self, id: SlotId, end: End, packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
         let held = self.table.get_mut(id);
-        let Some(flow) = held.flow.as_mut().filter(|_| held.settled) else {
+        let Some(flow) = held.flow.as_mut().filter(|_| held.standing != Standing::Open) else {
             return false;
         };
         if !flow.is_ordinary(end, packet, segment) {
@@ -242,7 +260,8 @@ impl Shard {
             conflict: None,
         };
         self.detectors.pass(&sighting, &mut held.memories, &mut self.habits);
-        flow.learn_ordinary(end, packet, segment, &mut self.heads);
+        let heads = (held.standing == Standing::Reading).then_some(&mut self.heads);
+        flow.learn_ordinary(end, packet, segment, heads);
         self.mirror.count_packet();
         self.table.touch_again(id, packet.frame.at);
         true
@@ -288,7 +307,7 @@ impl Shard {
             conflict: None,
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
-        held.settled = false;
+        held.standing = Standing::Open;
         self.heed(id, attention, packet.frame.at);
     }
 
@@ -326,6 +345,7 @@ impl Shard {
     }
 
     /// Concludes what is due by `now`: suspicions first, then flows silent past their deadline.
+    #[inline]
     pub fn settle(&mut self, now: Timestamp) {
         self.now = now;
         while let Some((due, id)) = self.suspicions.first().copied() {

@@ -54,6 +54,11 @@ impl Asked {
 #[must_use]
 pub fn name_text(name: &str) -> NameText {
     let mut text = NameText::new();
+    // Nearly all are ASCII, and no longer than a name may be.
+    if name.is_ascii() && text.try_push_str(name).is_ok() {
+        text.make_ascii_lowercase();
+        return text;
+    }
     for character in name.chars().flat_map(char::to_lowercase) {
         if text.try_push(character).is_err() {
             break;

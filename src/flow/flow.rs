@@ -371,9 +371,15 @@ impl Flow {
             && (self.application == Application::Tls || !begins_message(segment.payload))
     }
 
-    /// Learns an ordinary segment of a settled flow.
+    /// Learns an ordinary segment of a settled flow; its payload goes into `heads`, if given.
     #[inline]
-    pub fn learn_ordinary(&mut self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>, heads: &mut Heads) {
+    pub fn learn_ordinary(
+        &mut self,
+        sender: End,
+        packet: &Packet<'_>,
+        segment: &Segment<'_>,
+        heads: Option<&mut Heads>,
+    ) {
         self.last = packet.frame.at;
         self.mirror.count_packet();
         if segment.payload.len() < segment.payload_len as usize {
@@ -382,11 +388,9 @@ impl Flow {
         let note = Note::of(packet, segment);
         let side = &mut self.sides[sender.index()];
         side.learn(&note, segment);
-        // What a settled flow of TLS carries is encrypted: nothing in it is read.
         if segment.payload_len > 0
             && !side.head_done
-            && self.application != Application::Tls
-            && let Some(head) = side.head
+            && let (Some(head), Some(heads)) = (side.head, heads)
         {
             side.head_done = heads.learn(head, segment, note.frame) == Room::None;
         }

@@ -53,7 +53,7 @@ impl FlowKey {
     #[inline]
     #[must_use]
     pub fn within(pair: HostPair, protocol: Protocol, from: Endpoint, to: Endpoint) -> (Self, End) {
-        let (low, high, end) = if from <= to {
+        let (low, high, end) = if from.is_low_end_with(&to) {
             (from, to, End::Low)
         } else {
             (to, from, End::High)

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::flow_key::FlowKey;
 use super::index::Index;
-use super::prefetch::{prefetch, prefetch_all};
 use super::waiting::Waiting;
+use crate::prefetch::{prefetch, prefetch_all};
 use crate::time::Timestamp;
 
 /// How long a flow may be silent before it is concluded.

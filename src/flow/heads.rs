@@ -56,6 +56,34 @@ pub struct Conflict {
     pub differing: u32,
 }
 
+/// The sizes of memory that heads take, in bytes: a ClientHello or a redirect fits the first, a hello with post-quantum
+/// keys or a chain of certificates the second.
+const ROOMS: [usize; 3] = [1024, 4096, HEAD_BYTES];
+
+/// Memory that heads which are closed have left for others.
+#[derive(Debug, Default)]
+struct Rooms([Vec<Vec<u8>>; ROOMS.len()]);
+
+impl Rooms {
+    /// Makes `bytes` hold at least `len`, of [`HEAD_BYTES`] at most.
+    fn make_room(&mut self, bytes: &mut Vec<u8>, len: usize) {
+        if len <= bytes.capacity() {
+            return;
+        }
+        let class = ROOMS.iter().position(|room| *room >= len).unwrap_or(ROOMS.len() - 1);
+        let mut larger = self.0[class].pop().unwrap_or_else(|| Vec::with_capacity(ROOMS[class]));
+        larger.clear();
+        larger.extend_from_slice(bytes);
+        self.give_back(std::mem::replace(bytes, larger));
+    }
+
+    fn give_back(&mut self, bytes: Vec<u8>) {
+        if let Some(class) = ROOMS.iter().rposition(|room| *room <= bytes.capacity()) {
+            self.0[class].push(bytes);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Head {
     generation: u32,
@@ -70,6 +98,7 @@ struct Head {
 #[derive(Debug)]
 pub struct Heads {
     heads: Vec<Head>,
+    rooms: Rooms,
     free: Vec<u32>,
     held: Waiting<HeadId>,
     most: usize,
@@ -82,6 +111,7 @@ impl Heads {
     pub fn new(most: usize) -> Self {
         Self {
             heads: Vec::with_capacity(most),
+            rooms: Rooms::default(),
             free: Vec::new(),
             held: Waiting::new(),
             most,
@@ -100,11 +130,7 @@ impl Heads {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.heads.len() < self.most {
-            // All it can ever hold at once: pages that are never written to cost nothing, growing would cost copies.
-            self.heads.push(Head {
-                bytes: Vec::with_capacity(HEAD_BYTES),
-                ..Head::default()
-            });
+            self.heads.push(Head::default());
             (self.heads.len() - 1) as u32
         } else {
             self.take_oldest()
@@ -141,6 +167,7 @@ impl Heads {
         let head = &mut self.heads[id.slot as usize];
         if head.generation == id.generation {
             head.generation = head.generation.wrapping_add(1);
+            self.rooms.give_back(std::mem::take(&mut head.bytes));
             self.free.push(id.slot);
         }
     }
@@ -246,10 +273,15 @@ impl Heads {
                 .map(|piece| piece.offset as usize)
                 .filter(|offset| *offset > at)
                 .fold(end, usize::min);
-            if head.bytes.len() < stop {
-                head.bytes.resize(stop, 0);
+            let piece = &segment.payload[at - start..stop - start];
+            self.rooms.make_room(&mut head.bytes, stop);
+            if head.bytes.len() == at {
+                head.bytes.extend_from_slice(piece);
+            } else {
+                let len = head.bytes.len().max(stop);
+                head.bytes.resize(len, 0);
+                head.bytes[at..stop].copy_from_slice(piece);
             }
-            head.bytes[at..stop].copy_from_slice(&segment.payload[at - start..stop - start]);
             head.pieces.push(Piece {
                 offset: at as u32,
                 len: (stop - at) as u32,

@@ -3,7 +3,7 @@
 //! It differs from a common hash map in one thing only: what a lookup will touch can be fetched beforehand
 //! ([`Index::prefetch`], [`Index::first`]), which halves the time of a lookup in a table larger than the caches.
 
-use super::prefetch::prefetch;
+use crate::prefetch::prefetch;
 
 /// One place: the upper half of a hash, and a slot's number plus one; 0 is free. Packed, as memory that is all zero is
 /// had from the system without writing to it.

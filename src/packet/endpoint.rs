@@ -1,7 +1,7 @@
 //! One end of a conversation: an address and a port.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// An address and a port; port 0 where the protocol has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it comes before `other`, or is the same; the order is that of [`Ord`].
+    #[inline]
+    #[must_use]
+    pub fn is_low_end_with(&self, other: &Self) -> bool {
+        let number = |ip: Ipv4Addr, port: u16| u64::from(ip.to_bits()) << 16 | u64::from(port);
+        match (self.ip, other.ip) {
+            (IpAddr::V4(mine), IpAddr::V4(theirs)) => number(mine, self.port) <= number(theirs, other.port),
+            (IpAddr::V6(mine), IpAddr::V6(theirs)) => (mine.to_bits(), self.port) <= (theirs.to_bits(), other.port),
+            (IpAddr::V4(_), IpAddr::V6(_)) => true,
+            (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
     /// An end at `ip` and `port`.
     #[must_use]
     pub const fn new(ip: IpAddr, port: u16) -> Self {

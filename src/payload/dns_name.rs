@@ -186,7 +186,23 @@ impl<'a> Name<'a> {
     /// written, if the escaped text is longer than the buffer; a host name never is.
     pub fn write_lower<const N: usize>(self, text: &mut arrayvec::ArrayString<N>) -> Option<()> {
         use fmt::Write as _;
-        write!(text, "{self}").ok()
+        let plain = |octet: &u8| matches!(octet, 0x21..=0x7e) && !matches!(octet, b'.' | b'\\');
+        if self.is_root() || !self.labels().flatten().all(plain) {
+            return write!(text, "{self}").ok();
+        }
+        let start = text.len();
+        let whole = self.labels().enumerate().try_for_each(|(index, label)| {
+            if index > 0 {
+                text.try_push('.').ok()?;
+            }
+            // Plain octets are ASCII.
+            let label = std::str::from_utf8(label).ok()?;
+            let fits = label.len().min(text.remaining_capacity());
+            text.push_str(&label[..fits]);
+            (fits == label.len()).then_some(())
+        });
+        text[start..].make_ascii_lowercase();
+        whole
     }
 }
 

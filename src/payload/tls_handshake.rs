@@ -179,10 +179,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// Makes sure that at least one octet of the message can be read at `at`; gives how many can in one piece.
+    #[inline]
     fn here(&mut self) -> Result<usize, Stop> {
         if self.message_left == 0 {
             return Err(Stop::Damaged);
         }
+        if self.record_left == 0 {
+            self.next_record()?;
+        }
+        let declared = self.record_left.min(self.message_left);
+        match (self.bytes.len() - self.at).min(declared) {
+            0 => Err(Stop::Cut { need: declared }),
+            here => Ok(here),
+        }
+    }
+
+    /// Passes over the headers of records until one has something in it.
+    fn next_record(&mut self) -> Result<(), Stop> {
         while self.record_left == 0 {
             match TlsRecord::read(&self.bytes[self.at..]) {
                 Ok(record) if record.content_type == ContentType::Handshake && record.length > 0 => {
@@ -194,13 +207,10 @@ impl<'a> Cursor<'a> {
                 Ok(_) | Err(RecordsEnd::Whole | RecordsEnd::NotTls) => return Err(Stop::Damaged),
             }
         }
-        let declared = self.record_left.min(self.message_left);
-        match (self.bytes.len() - self.at).min(declared) {
-            0 => Err(Stop::Cut { need: declared }),
-            here => Ok(here),
-        }
+        Ok(())
     }
 
+    #[inline]
     fn step(&mut self, length: usize) -> &'a [u8] {
         let piece = &self.bytes[self.at..self.at + length];
         self.at += length;
@@ -209,12 +219,18 @@ impl<'a> Cursor<'a> {
         piece
     }
 
+    #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, Stop> {
         self.here()?;
         Ok(self.step(1)[0])
     }
 
+    #[inline]
     pub(super) fn u16(&mut self) -> Result<u16, Stop> {
+        if self.here()? >= 2 {
+            let [high, low] = *self.step(2).first_chunk().ok_or(Stop::Damaged)?;
+            return Ok(u16::from_be_bytes([high, low]));
+        }
         Ok(u16::from_be_bytes([self.u8()?, self.u8()?]))
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Answer {
     pub(super) leads: Leads,
     /// How long its first packet is, in bytes of payload.
     pub(super) first_len: usize,
+    /// Whether what follows its first packet may show that it is a page.
+    pub(super) may_be_page: bool,
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
 }
 
@@ -91,6 +93,7 @@ impl Answer {
             bare: false,
             row: None,
             leads: Leads::Nowhere,
+            may_be_page: true,
             first_len: segment.payload.len(),
             contradictions: ArrayVec::new(),
         };
@@ -104,6 +107,7 @@ impl Answer {
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
                 answer.row = known(&head, segment.payload, pack, room);
+                answer.may_be_page = head.extent.body_at().is_none() || may_be_read(&head);
                 if let Some(asked) = asked.filter(|asked| !asked.name.is_empty() && head.status < 400) {
                     answer.leads = leads(&head, segment.payload, &asked.name, room);
                 }

@@ -130,8 +130,8 @@ fn whole_page_row(
 ) -> Option<Arc<Row>> {
     let head = conclusion.flow.side(Party::Server).head?;
     let bytes = conclusion.heads.whole_from(head, answer.note.seq);
-    if bytes.len() == answer.first_len && answer.contradictions.is_empty() {
-        // The first packet was all of it, and has been looked through.
+    if bytes.len() <= answer.first_len && answer.contradictions.is_empty() {
+        // The first packet was all of it, or all that was kept, and has been looked through.
         return answer.row.clone();
     }
     match ResponseHead::read(bytes) {

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, MatchKind as Semantics};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind as Semantics};
 use arrayvec::ArrayString;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
@@ -351,6 +351,9 @@ impl Searcher {
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(Semantics::Standard)
+            // A table of transitions searches half as long, but takes ten times as long to build: more than most
+            // captures take to read.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(patterns)
             .map_err(|error| too_many(&error))?;
         let expressions = if sources.is_empty() {

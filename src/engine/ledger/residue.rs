@@ -42,13 +42,23 @@ const MOST_COMPARED: usize = 1024;
 
 /// Files a residual block for every trigger that is followed by one, and takes the failed flows' own findings out.
 pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
-    let mut pairs = BTreeMap::<(IpAddr, IpAddr, bool), Vec<&FlowTrace>>::new();
+    let hosts = |conversation: &Conversation| {
+        let tcp = conversation.protocol == Protocol::Tcp;
+        (conversation.client.ip, conversation.server.ip, tcp)
+    };
+    let mut pairs: BTreeMap<(IpAddr, IpAddr, bool), Vec<&FlowTrace>> = findings
+        .iter()
+        .filter(|finding| sets_off(finding))
+        .map(|finding| (hosts(&finding.conversation), Vec::new()))
+        .collect();
+    if pairs.is_empty() {
+        return;
+    }
     for trace in traces {
         let tcp = trace.protocol == Protocol::Tcp;
-        pairs
-            .entry((trace.client.ip, trace.server.ip, tcp))
-            .or_default()
-            .push(trace);
+        if let Some(flows) = pairs.get_mut(&(trace.client.ip, trace.server.ip, tcp)) {
+            flows.push(trace);
+        }
     }
     // The latest trigger before a failure explains it: later ones claim their flows first.
     let mut told = Vec::new();
@@ -60,11 +70,7 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
         .collect();
     for trigger in triggers.into_iter().rev() {
         let conversation = &trigger.conversation;
-        let Some(flows) = pairs.get(&(
-            conversation.client.ip,
-            conversation.server.ip,
-            conversation.protocol == Protocol::Tcp,
-        )) else {
+        let Some(flows) = pairs.get(&hosts(conversation)) else {
             continue;
         };
         if let Some(residue) = Residue::of(trigger, flows) {

@@ -94,6 +94,11 @@ fn sign(trace: &FlowTrace) -> Option<bool> {
     }
 }
 
+/// Whether any flow was silent for long enough.
+pub(super) fn is_possible(traces: &[FlowTrace]) -> bool {
+    traces.iter().any(|trace| sign(trace) == Some(false))
+}
+
 /// Files a shutdown, if there was one, and takes the findings out that it explains.
 pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace], named: &BTreeSet<IpAddr>) {
     let visits: Vec<&FlowTrace> = traces
