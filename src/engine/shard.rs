@@ -13,7 +13,7 @@ use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN,
 use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
 use crate::detect::packs::facts::Facts;
 use crate::finding::docket::Docket;
-use crate::finding::finding::{Finding, Party};
+use crate::finding::finding::{Application, Finding, Party};
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::flow::flow::Flow;
@@ -224,6 +224,10 @@ impl Shard {
             true if self.detectors.read_on(&held.memories) => Standing::Reading,
             true => Standing::Settled,
         };
+        if held.standing == Standing::Settled && flow.application == Application::Tls {
+            // What follows the hellos is encrypted. The client's still tells what the flow was about.
+            flow.release(Party::Server, &mut self.heads);
+        }
         let closed = |party| flow.side(party).fin.is_some();
         let was_reset = |party| flow.side(party).reset.is_some();
         let patience =
@@ -398,7 +402,9 @@ impl Shard {
                     self.baselines.add(&outcome);
                 }
             }
-            flow.release(&mut self.heads);
+            for party in [Party::Client, Party::Server] {
+                flow.release(party, &mut self.heads);
+            }
         }
         self.table.remove(id);
     }

@@ -410,12 +410,11 @@ impl Flow {
         side.profile.learn(&packet.marks, packet.frame.number, false);
     }
 
-    /// Gives the flow's heads back.
-    pub fn release(&mut self, heads: &mut Heads) {
-        for side in &mut self.sides {
-            if let Some(head) = side.head.take() {
-                heads.close(head);
-            }
+    /// Gives back what was kept of the first bytes of `party`.
+    pub fn release(&mut self, party: Party, heads: &mut Heads) {
+        let end = self.end_of(party);
+        if let Some(head) = self.sides[end.index()].head.take() {
+            heads.close(head);
         }
     }
 

@@ -107,6 +107,7 @@ pub fn dissect_peeled<'a>(frame: Frame<'a>, header: &NetworkHeader<'a>) -> Resul
     })
 }
 
+#[inline(always)]
 fn network<'a>(header: &NetworkHeader<'a>, on_wire: usize) -> Result<Network<'a>, Undissected> {
     match header.bytes.first().map(|byte| byte >> 4) {
         Some(4) => ipv4(header.bytes, header.link_source, on_wire),
@@ -116,6 +117,7 @@ fn network<'a>(header: &NetworkHeader<'a>, on_wire: usize) -> Result<Network<'a>
     }
 }
 
+#[inline(always)]
 fn ipv4(bytes: &[u8], link_source: u32, on_wire: usize) -> Result<Network<'_>, Undissected> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         etherparse::err::ipv4::HeaderSliceError::Len(_) => Undissected::CutShort,
@@ -203,6 +205,7 @@ fn ipv6(bytes: &[u8], link_source: u32, on_wire: usize) -> Result<Network<'_>, U
     })
 }
 
+#[inline(always)]
 fn transport<'a>(network: &Network<'a>) -> Result<(Transport<'a>, (u16, u16)), Undissected> {
     let (bytes, len) = (network.payload, network.payload_len);
     match network.protocol {
@@ -216,6 +219,7 @@ fn transport<'a>(network: &Network<'a>) -> Result<(Transport<'a>, (u16, u16)), U
     }
 }
 
+#[inline(always)]
 fn tcp(bytes: &[u8], len: u32) -> Result<(Transport<'_>, (u16, u16)), Undissected> {
     let fixed = bytes.first_chunk::<20>().ok_or(Undissected::CutShort)?;
     let header_len = usize::from(fixed[12] >> 4) * 4;
@@ -247,6 +251,7 @@ fn tcp(bytes: &[u8], len: u32) -> Result<(Transport<'_>, (u16, u16)), Undissecte
     ))
 }
 
+#[inline(always)]
 fn udp(bytes: &[u8], len: u32) -> Result<(Transport<'_>, (u16, u16)), Undissected> {
     let header = UdpHeaderSlice::from_slice(bytes).map_err(|_| Undissected::CutShort)?;
     // A length of 0 is offload or a jumbogram (RFC 2675); one beyond the IP payload is a fragmented datagram.
@@ -264,6 +269,7 @@ fn udp(bytes: &[u8], len: u32) -> Result<(Transport<'_>, (u16, u16)), Undissecte
 }
 
 /// The error and what it quotes, if this ICMP message is an error that quotes at least the ports.
+#[cold]
 fn icmp_error(protocol: IpNumber, bytes: &[u8]) -> Option<IcmpError> {
     let (head, quoted) = bytes.split_first_chunk::<8>()?;
     let is_error = match protocol {
