@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use blockscope::packet::dissect::dissect;
 use blockscope::packet::frame::{Frame, FrameNumber, LinkType};
-use blockscope::packet::host_pair::host_pair;
+use blockscope::packet::link::Peeled;
 use blockscope::time::Timestamp;
 use criterion::Criterion;
 use etherparse::{PacketBuilder, PacketBuilderStep};
@@ -41,8 +41,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter(|| (0..FRAMES).filter(|_| dissect(black_box(frame)).is_ok()).count());
         });
         if *name == "tcp_v4" {
-            group.bench_function("host_pair", |bencher| {
-                bencher.iter(|| (0..FRAMES).fold(0, |sum, _| sum ^ host_pair(black_box(frame)).0));
+            group.bench_function("peel", |bencher| {
+                let peel = || Peeled::of(black_box(frame).link, frame.bytes).map_or(0, |peeled| peeled.pair.0);
+                bencher.iter(|| (0..FRAMES).fold(0, |sum, _| sum ^ peel()));
             });
         }
     }

@@ -107,6 +107,7 @@ mod tests {
         struct Endless(Sender<()>);
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                assert!(self.0.is_empty());
                 Ok(buffer.len())
             }
         }

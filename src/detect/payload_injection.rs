@@ -179,7 +179,7 @@ impl Detector for PayloadInjection {
     type Habits = Spare<Seen>;
 
     fn habits(&self) -> Spare<Seen> {
-        Spare::default()
+        Spare::of(&[FIRST, FIRST + LAST])
     }
 
     fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Seen>) -> Attention {

@@ -4,24 +4,31 @@
 //! the flow table would be wasted on most flows, and a list in every slot allocated anew wherever such a flow first comes
 //! to lie. Lists of a few fixed capacities wait here instead; there are never more of them than were in use at once.
 
-/// The capacities lists come in: most flows hold one entry, some a few, and a forwarder's many.
+/// The capacities lists come in unless told otherwise: most flows hold one entry, some a few, and a forwarder's many.
 const CAPACITIES: [usize; 5] = [1, 4, 10, 32, 256];
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Spare<T> {
-    lists: [Vec<Vec<T>>; CAPACITIES.len()],
+    /// Lists by capacity, the smallest first.
+    lists: Vec<(usize, Vec<Vec<T>>)>,
 }
 
 impl<T> Default for Spare<T> {
     fn default() -> Self {
-        Self {
-            lists: std::array::from_fn(|_| Vec::new()),
-        }
+        Self::of(&CAPACITIES)
     }
 }
 
 impl<T> Spare<T> {
+    /// No list yet; lists will have these capacities, given in rising order.
+    #[must_use]
+    pub fn of(capacities: &[usize]) -> Self {
+        Self {
+            lists: capacities.iter().map(|capacity| (*capacity, Vec::new())).collect(),
+        }
+    }
+
     /// Appends `item` to `list`; a list that is full is exchanged for a larger one.
     pub fn push(&mut self, list: &mut Vec<T>, item: T) {
         if list.len() == list.capacity() {
@@ -33,19 +40,17 @@ impl<T> Spare<T> {
     }
 
     fn take(&mut self, room: usize) -> Vec<T> {
-        let Some(class) = CAPACITIES.iter().position(|capacity| *capacity >= room) else {
-            return Vec::with_capacity(room * 2);
-        };
-        self.lists[class]
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(CAPACITIES[class]))
+        match self.lists.iter_mut().find(|(capacity, _)| *capacity >= room) {
+            Some((capacity, lists)) => lists.pop().unwrap_or_else(|| Vec::with_capacity(*capacity)),
+            None => Vec::with_capacity(room * 2),
+        }
     }
 
     /// Takes a list that is no longer needed.
     pub fn give_back(&mut self, mut list: Vec<T>) {
         list.clear();
-        if let Some(class) = CAPACITIES.iter().position(|capacity| *capacity == list.capacity()) {
-            self.lists[class].push(list);
+        if let Some((_, lists)) = self.lists.iter_mut().find(|(capacity, _)| *capacity == list.capacity()) {
+            lists.push(list);
         }
     }
 }

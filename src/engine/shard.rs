@@ -38,9 +38,10 @@ const MOST_HOSTS: usize = 4096;
 /// The most flows one shard keeps a trace of; later ones are not compared in time.
 const MOST_TRACES: usize = 4096;
 
-/// Heads a shard keeps, per flow it may hold (one in four flows is in its first bytes), and at least.
-const FLOWS_PER_HEAD: usize = 4;
-const LEAST_HEADS: usize = 64;
+/// What a shard keeps of first bytes: one head a flow it may hold, with so many bytes on average, and at least so many
+/// bytes. A ClientHello takes 1 KiB, half of all flows have none (DNS), and a server's TLS hello is given back.
+const HEAD_BYTES_PER_FLOW: usize = 1024;
+const LEAST_HEAD_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Held {
@@ -104,7 +105,7 @@ impl Shard {
             habits: detectors.habits(),
             detectors,
             table: FlowTable::new(flows),
-            heads: Heads::new((flows / FLOWS_PER_HEAD).max(LEAST_HEADS)),
+            heads: Heads::new(flows * 2, (flows * HEAD_BYTES_PER_FLOW).max(LEAST_HEAD_BYTES)),
             suspicions: Waiting::new(),
             docket: Docket::default(),
             coverage: Coverage::default(),

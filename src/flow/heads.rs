@@ -1,7 +1,7 @@
 //! The first bytes each direction of a TCP flow sent, put in order.
 //!
-//! Memory is bounded twice: a head holds at most [`HEAD_BYTES`], and a store at most a fixed number of heads; when all
-//! are taken, the one held longest is handed on to the new flow. The first copy of a byte is kept; a later copy that
+//! Memory is bounded thrice: a head holds at most [`HEAD_BYTES`], and a store at most a fixed number of heads and of bytes
+//! in all of them; when all are taken, the head held longest gives way. The first copy of a byte is kept; a later copy that
 //! differs is told as a [`Conflict`], the strongest contradiction there is (wire-facts 6.1).
 
 use arrayvec::ArrayVec;
@@ -62,24 +62,40 @@ const ROOMS: [usize; 3] = [1024, 4096, HEAD_BYTES];
 
 /// Memory that heads which are closed have left for others.
 #[derive(Debug, Default)]
-struct Rooms([Vec<Vec<u8>>; ROOMS.len()]);
+struct Rooms {
+    spare: [Vec<Vec<u8>>; ROOMS.len()],
+    /// Bytes in use, and at most.
+    used: usize,
+    most: usize,
+}
 
 impl Rooms {
-    /// Makes `bytes` hold at least `len`, of [`HEAD_BYTES`] at most.
+    /// The size of the room that holds `len` bytes, of [`HEAD_BYTES`] at most.
+    fn class(len: usize) -> usize {
+        ROOMS.iter().position(|room| *room >= len).unwrap_or(ROOMS.len() - 1)
+    }
+
+    /// Whether a room for `len` bytes may be had in exchange for `bytes`.
+    fn has_room(&self, bytes: &Vec<u8>, len: usize) -> bool {
+        self.used - bytes.capacity() + ROOMS[Self::class(len)] <= self.most
+    }
+
+    /// Makes `bytes` hold at least `len`.
     fn make_room(&mut self, bytes: &mut Vec<u8>, len: usize) {
-        if len <= bytes.capacity() {
-            return;
-        }
-        let class = ROOMS.iter().position(|room| *room >= len).unwrap_or(ROOMS.len() - 1);
-        let mut larger = self.0[class].pop().unwrap_or_else(|| Vec::with_capacity(ROOMS[class]));
+        let class = Self::class(len);
+        let mut larger = self.spare[class]
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(ROOMS[class]));
+        self.used += larger.capacity();
         larger.clear();
         larger.extend_from_slice(bytes);
         self.give_back(std::mem::replace(bytes, larger));
     }
 
     fn give_back(&mut self, bytes: Vec<u8>) {
+        self.used -= bytes.capacity();
         if let Some(class) = ROOMS.iter().rposition(|room| *room <= bytes.capacity()) {
-            self.0[class].push(bytes);
+            self.spare[class].push(bytes);
         }
     }
 }
@@ -106,12 +122,15 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// A store of at most `most` heads.
+    /// A store of at most `most` heads, with `bytes` bytes in all of them (no fewer than [`HEAD_BYTES`]).
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, bytes: usize) -> Self {
         Self {
             heads: Vec::with_capacity(most),
-            rooms: Rooms::default(),
+            rooms: Rooms {
+                most: bytes.max(HEAD_BYTES),
+                ..Rooms::default()
+            },
             free: Vec::new(),
             held: Waiting::new(),
             most,
@@ -158,6 +177,33 @@ impl Heads {
             if self.heads[id.slot as usize].generation == id.generation {
                 self.refused += 1;
                 return id.slot;
+            }
+        }
+    }
+
+    /// Lets the heads held longest give way until there are bytes for `segment`; tells whether there are.
+    fn clear_the_way(&mut self, id: HeadId, segment: &Segment<'_>) -> bool {
+        loop {
+            let Some(head) = self.get(id) else { return false };
+            let start = usize::try_from(segment.seq.ahead_of(head.first)).unwrap_or(0);
+            let end = (start + segment.payload.len() + 1).min(HEAD_BYTES);
+            if end <= head.bytes.capacity() || self.rooms.has_room(&head.bytes, end) {
+                return true;
+            }
+            let Some(oldest) = self.held.take_first() else {
+                return false;
+            };
+            if oldest != id && self.get(oldest).is_some() {
+                self.refused += 1;
+                self.close(oldest);
+            } else if oldest == id {
+                // It is the only one left that may go, and stays.
+                let heads = &self.heads;
+                self.held
+                    .push(id, |id| heads[id.slot as usize].generation == id.generation);
+                if self.held.len() == 1 {
+                    return false;
+                }
             }
         }
     }
@@ -245,6 +291,9 @@ impl Heads {
 
     /// Learns `segment`'s payload: bytes not yet there are kept, as far as they fit. Tells whether there is room for more.
     pub fn learn(&mut self, id: HeadId, segment: &Segment<'_>, frame: FrameNumber) -> Room {
+        if !self.clear_the_way(id, segment) {
+            return Room::None;
+        }
         let Some(head) = self
             .heads
             .get_mut(id.slot as usize)
@@ -274,7 +323,9 @@ impl Heads {
                 .filter(|offset| *offset > at)
                 .fold(end, usize::min);
             let piece = &segment.payload[at - start..stop - start];
-            self.rooms.make_room(&mut head.bytes, stop);
+            if stop > head.bytes.capacity() {
+                self.rooms.make_room(&mut head.bytes, stop);
+            }
             if head.bytes.len() == at {
                 head.bytes.extend_from_slice(piece);
             } else {
@@ -327,7 +378,7 @@ mod tests {
 
     #[test]
     fn pieces_come_in_any_order_and_the_first_copy_stays() {
-        let mut heads = Heads::new(4);
+        let mut heads = Heads::new(4, 1 << 20);
         let id = heads.open(SequenceNumber(u32::MAX));
         heads.learn(id, &segment(2, b"defg"), frame(2));
         assert_eq!(heads.whole(id), b"");
@@ -339,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_differs_is_a_conflict_and_one_that_agrees_is_not() {
-        let mut heads = Heads::new(4);
+        let mut heads = Heads::new(4, 1 << 20);
         let id = heads.open(SequenceNumber(100));
         heads.learn(id, &segment(100, b"HTTP/1.1 302"), frame(1));
         assert_eq!(heads.conflict(id, &segment(105, b"1.1 302 and more")), None);
@@ -353,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_full_store_hands_on_the_head_held_longest() {
-        let mut heads = Heads::new(2);
+        let mut heads = Heads::new(2, 1 << 20);
         let ids: Vec<_> = (0..3).map(|_| heads.open(SequenceNumber(0))).collect();
         heads.learn(ids[0], &segment(0, b"lost"), frame(1));
         heads.learn(ids[1], &segment(0, b"kept"), frame(2));
@@ -367,12 +418,31 @@ mod tests {
 
     #[test]
     fn a_head_is_bounded() {
-        let mut heads = Heads::new(1);
+        let mut heads = Heads::new(1, 1 << 20);
         let id = heads.open(SequenceNumber(0));
         for index in 0..64_u32 {
             heads.learn(id, &segment(index * 1000, &[7; 1000]), frame(1));
         }
         assert!(heads.whole(id).len() <= HEAD_BYTES);
         assert!(heads.conflict(id, &segment(HEAD_BYTES as u32 - 1, &[8; 5])).is_some());
+    }
+
+    #[test]
+    fn a_store_is_bounded_in_bytes_and_the_head_held_longest_gives_way() {
+        let mut heads = Heads::new(100, 2 * HEAD_BYTES);
+        let ids: Vec<_> = (0..40)
+            .map(|_| {
+                let id = heads.open(SequenceNumber(0));
+                heads.learn(id, &segment(0, &[7; 1000]), frame(1));
+                id
+            })
+            .collect();
+        assert_eq!((heads.refused(), heads.rooms.used), (8, 2 * HEAD_BYTES));
+        assert_eq!((heads.whole(ids[7]), heads.whole(ids[8]).len()), (&b""[..], 1000));
+        // One that grows takes from the others, and is never its own victim.
+        heads.learn(ids[8], &segment(1000, &[8; 15_000]), frame(2));
+        assert_eq!(heads.whole(ids[8]).len(), 16_000);
+        assert!(heads.rooms.used <= 2 * HEAD_BYTES && heads.refused() > 20);
+        assert_eq!(heads.whole(ids[39]).len(), 1000);
     }
 }

@@ -31,7 +31,9 @@ impl Place {
 /// Where the slots of a table are.
 #[derive(Debug)]
 pub struct Index {
+    /// None before the first entry: most shards of a small capture never have one.
     places: Vec<u64>,
+    most: usize,
     len: usize,
 }
 
@@ -39,9 +41,9 @@ impl Index {
     /// An index for at most `most` slots: no more than half of its places are ever taken.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let places = (most.max(1) * 2).next_power_of_two();
         Self {
-            places: vec![Place::FREE; places],
+            places: Vec::new(),
+            most: most.max(1),
             len: 0,
         }
     }
@@ -64,7 +66,7 @@ impl Index {
 
     /// Where the search for a tag begins. Taken from the tag, so that it is known of every entry.
     const fn home(&self, tag: u32) -> usize {
-        tag as usize & (self.places.len() - 1)
+        tag as usize & self.places.len().wrapping_sub(1)
     }
 
     fn get(&self, at: usize) -> Place {
@@ -72,12 +74,14 @@ impl Index {
     }
 
     const fn next(&self, at: usize) -> usize {
-        (at + 1) & (self.places.len() - 1)
+        (at + 1) & self.places.len().wrapping_sub(1)
     }
 
     /// Fetches the place where a search for `hash` begins.
     pub fn prefetch(&self, hash: u64) {
-        prefetch(&self.places[self.home(Self::tag(hash))]);
+        if let Some(place) = self.places.get(self.home(Self::tag(hash))) {
+            prefetch(place);
+        }
     }
 
     /// The slot that is most likely the one for `hash`; it need not be.
@@ -93,6 +97,9 @@ impl Index {
     }
 
     fn place(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<usize> {
+        if self.places.is_empty() {
+            return None;
+        }
         let tag = Self::tag(hash);
         let mut at = self.home(tag);
         loop {
@@ -109,6 +116,9 @@ impl Index {
 
     /// Enters `slot`. There must be room: no more slots than it was made for.
     pub fn insert(&mut self, hash: u64, slot: u32) {
+        if self.places.is_empty() {
+            self.places = vec![Place::FREE; (self.most * 2).next_power_of_two()];
+        }
         debug_assert!(self.len < self.places.len() / 2, "an index is at most half full");
         let tag = Self::tag(hash);
         let mut at = self.home(tag);

@@ -35,27 +35,23 @@ pub enum BodyEnd {
 }
 
 /// Room to decode bodies in, one after another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct DecodingRoom {
-    buffer: Box<[u8; MAX_BODY]>,
+    /// [`MAX_BODY`] bytes once a body has been decoded.
+    buffer: Vec<u8>,
     /// Kept from body to body: its window is about 40 KiB.
     inflater: Option<Decompress>,
-}
-
-impl Default for DecodingRoom {
-    fn default() -> Self {
-        Self {
-            buffer: Box::new([0; MAX_BODY]),
-            inflater: None,
-        }
-    }
 }
 
 /// Decodes the beginning of a response's body, `raw` being what follows the head, in `room` where that is needed.
 #[must_use]
 pub fn decode_body<'b>(head: &ResponseHead<'_>, raw: &'b [u8], room: &'b mut DecodingRoom) -> Body<'b> {
+    let coding = (head.is_chunked(), head.content_coding());
+    if !matches!(coding, (_, ContentCoding::Other) | (false, ContentCoding::Identity)) {
+        room.buffer.resize(MAX_BODY, 0);
+    }
     let DecodingRoom { buffer, inflater } = room;
-    match (head.is_chunked(), head.content_coding()) {
+    match coding {
         (_, ContentCoding::Other) => Body {
             bytes: &[],
             end: BodyEnd::UnknownCoding,
@@ -130,7 +126,7 @@ fn inflate(
     coding: ContentCoding,
     parts: &mut dyn Iterator<Item = &[u8]>,
     kept: &mut Option<Decompress>,
-    buffer: &mut [u8; MAX_BODY],
+    buffer: &mut [u8],
 ) -> (usize, Option<BodyEnd>) {
     const WINDOW_BITS: u8 = 15; // the widest window of RFC 1951
     let mut stream: Option<&mut Decompress> = None;
