@@ -959,6 +959,12 @@ impl Evidence {
         Self::new(observation, frames.iter().copied().take(8).collect())
     }
 
+    /// What was seen in a TCP stream, resting on the first 8 of `frames`.
+    #[must_use]
+    pub fn in_stream(observation: StreamObservation, frames: &[FrameNumber]) -> Self {
+        Self::at(Observation::Stream(observation), frames)
+    }
+
     /// The group it counts in.
     #[must_use]
     pub fn group(&self) -> Group {
