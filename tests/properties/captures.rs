@@ -200,6 +200,12 @@ proptest! {
 }
 
 #[test]
-fn the_fixtures_are_there() {
+fn what_is_compared_is_there() {
     assert!(BENIGN.len() >= 30, "{}", BENIGN.len());
+    let attacked = CAPTURES
+        .iter()
+        .find(|capture| capture.name == "gfw-rst-triple-stepped")
+        .unwrap();
+    let verdicts = verdicts(attacked.link, &attacked.frames);
+    assert!(verdicts.contains(&"confirmed rst_injection".to_owned()), "{verdicts:?}");
 }
