@@ -3,7 +3,7 @@
 //! or take a factor of two: what is compared are two processor times, never a time with a number.
 //!
 //! The captures are written out here by hand: the forge makes networks, and none of these is one. `HOSTILE_TELL=1 cargo
-//! test --release --test hostile -- --nocapture --test-threads 1` tells what each took; docs/robustness.md has the table.
+//! test --test hostile -- --nocapture --test-threads 1` tells what each took; docs/robustness.md has the table.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -71,6 +71,9 @@ const CLIENT: (u32, u16) = (0x0a14_0005, 4000);
 const SERVER: (u32, u16) = (0x2d8c_100a, 80);
 const RESOLVER: (u32, u16) = (0x2d8c_100b, 53);
 const NOW: u32 = 1_768_032_000;
+
+/// Processor time is told in steps of so much.
+const RESOLUTION: Duration = Duration::from_millis(10);
 
 /// A reading that ended in order within [`MOST`].
 struct Outcome {
@@ -155,15 +158,15 @@ fn processor_time(line: &str) -> Duration {
     line.split_whitespace().map(time).sum()
 }
 
-/// Reads `size` and four times `size` of the same: the time must not grow sixteenfold, nor the memory fourfold once all
-/// tables are full. A machine that was busy meanwhile gets another chance.
+/// Reads `size` and four times `size` of the same: the time must not grow by more than eightfold, where what is quadratic
+/// grows sixteenfold, nor the memory by more than what is read. A machine that was busy meanwhile gets another chance.
 #[track_caller]
 fn assert_linear(size: u32, make: impl Fn(u32) -> Vec<u8>) -> Value {
     let (small, large) = (make(size), make(4 * size));
     let mut seen = Vec::new();
     for _ in 0..3 {
         let (one, four) = (measure(&small), measure(&large));
-        if four.took <= one.took * 8 && four.peak <= one.peak * 3 {
+        if four.took <= (one.took + RESOLUTION) * 8 && four.peak <= one.peak * 5 {
             return four.stats;
         }
         seen.push((one.took, four.took, one.peak, four.peak));
@@ -472,7 +475,7 @@ fn blocked(capture: &mut Capture, index: u32, becomes: impl FnOnce(&mut Capture,
 
 #[test]
 fn accusations_without_number_are_compared_in_linear_time() {
-    let stats = assert_linear(10_000, |size| {
+    let stats = assert_linear(30_000, |size| {
         let mut capture = Capture::new();
         for index in 0..size {
             blocked(&mut capture, index, |capture, [client, server], at, _| {
@@ -484,12 +487,12 @@ fn accusations_without_number_are_compared_in_linear_time() {
     });
     let findings = stats["findings"]["rst_injection"].as_object().unwrap();
     let told: u64 = findings.values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(told, 40_000);
+    assert_eq!(told, 120_000);
 }
 
 #[test]
 fn silences_without_number_are_compared_in_linear_time() {
-    let stats = assert_linear(10_000, |size| {
+    let stats = assert_linear(30_000, |size| {
         let mut capture = Capture::new();
         for index in 0..size {
             blocked(&mut capture, index, |capture, [client, server], at, _| {
@@ -501,5 +504,5 @@ fn silences_without_number_are_compared_in_linear_time() {
         }
         capture.0
     });
-    assert_eq!(count(&stats, "frames"), 280_000);
+    assert_eq!(count(&stats, "frames"), 840_000);
 }

@@ -95,7 +95,7 @@ impl Ledger {
         compare_lies_with_pages(&mut findings);
         let (tcp, handshakes): (Vec<FlowTrace>, Vec<FlowTrace>) =
             traces.iter().partition(|trace| trace.protocol == Protocol::Tcp);
-        let deaths = Deaths::of(&findings, &tcp);
+        let deaths = Deaths::of(&findings, &tcp, baselines);
         let handshakes = Handshakes::of(&handshakes, &tcp);
         let freezes = Freezes::of(&findings, &tcp);
         let reach = Reach::of(&tcp);
