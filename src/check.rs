@@ -21,6 +21,5 @@ pub mod examine;
 pub mod flow_pattern;
 pub mod manifest;
 pub mod outcome;
-pub mod replace;
 pub mod report;
 pub mod suggestion;

@@ -18,6 +18,7 @@ mod interfaces;
 mod output;
 mod progress;
 mod read;
+mod resume;
 mod schema;
 mod watch;
 

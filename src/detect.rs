@@ -10,6 +10,7 @@ pub mod captive_portal;
 pub mod detector;
 pub mod detector_set;
 pub mod dns_injection;
+pub mod filing;
 pub mod fin_injection;
 pub mod icmp_prohibited;
 pub mod ip_blackhole;

@@ -5,11 +5,15 @@
 //! frames; what all flows of a host show together is added up in [`baselines::Baselines`], which only the
 //! [`ledger::Ledger`] reads, and only when no worker writes any more. The result does not depend on the number of
 //! threads or the size of batches, because a shard sees the same frames in the same order either way.
+//!
+//! A run over many captures can be made in [`part::Part`]s that a [`journal::Journal`] keeps.
 
 pub mod arrival;
 pub mod baselines;
+pub mod journal;
 pub mod ledger;
 pub mod live;
+pub mod part;
 pub mod run;
 pub mod shard;
 pub mod trace;

@@ -8,6 +8,7 @@ pub mod docket;
 pub mod evidence;
 #[allow(clippy::module_inception, reason = "the noun of this file is the finding")]
 pub mod finding;
+pub mod fixed_text;
 pub mod habits;
 pub mod summary;
 pub mod tls_shown;

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod escape;
 pub mod eve;
 pub mod figures;
+pub mod replacement;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sink;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A moment on the capture's clock, in nanoseconds since the Unix epoch (range: 1970 to 2554).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -1,4 +1,5 @@
-//! Wireshark as the oracle: frame numbers, times, lengths and link types as `tshark` reads them.
+//! Wireshark as the oracle: frame numbers, times, lengths and link types as `tshark` reads them, and what is in the
+//! headers of TCP and UDP.
 //!
 //! Compares a sample of the captures at hand for a bounded time; `BLOCKSCOPE_ORACLE=PART` compares every one whose path
 //! has that part (`/` for all). Without
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use blockscope::capture::capture_file::CaptureFile;
 use blockscope::capture::error::CaptureError;
 use blockscope::capture::source::{Damage, Record, RecordBatch, Supply};
+use blockscope::packet::dissect::dissect;
+use blockscope::packet::packet::Transport;
 
 const SAMPLE_TIME: Duration = Duration::from_secs(10);
 
@@ -41,6 +44,169 @@ fn frames_are_those_wireshark_shows() {
     }
     eprintln!("compared {compared} of {} files", files.len());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn headers_are_those_wireshark_shows() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("skipped: needs tshark");
+        return;
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut files = in_sample_order(&fixtures);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "pcap"));
+    if captures().is_dir() {
+        // One of each by turns, so that both are sampled.
+        let shared = in_sample_order(&captures());
+        let mut both: Vec<PathBuf> = Vec::new();
+        let longest = files.len().max(shared.len());
+        for index in 0..longest {
+            both.extend([&files, &shared].iter().filter_map(|list| list.get(index)).cloned());
+        }
+        files = both;
+    }
+    let wanted = std::env::var("BLOCKSCOPE_ORACLE").ok();
+    files.retain(|file| wanted.as_ref().is_none_or(|part| file.to_string_lossy().contains(part)));
+    let started = Instant::now();
+    let (mut compared, mut packets) = (0, 0);
+    let mut differences = Vec::new();
+    for file in &files {
+        if wanted.is_none() && started.elapsed() > SAMPLE_TIME {
+            break;
+        }
+        let (seen, differs) = compare_headers(file);
+        packets += seen;
+        differences.extend(differs);
+        compared += 1;
+    }
+    eprintln!(
+        "compared the headers of {packets} packets in {compared} of {} files",
+        files.len()
+    );
+    assert!(packets > 0 || wanted.is_some());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// What of the headers is compared, as Wireshark names it. Of layers within layers the outermost counts.
+const HEADERS: [&str; 17] = [
+    "frame.number",
+    "ip.src",
+    "ip.dst",
+    "ip.ttl",
+    "ip.id",
+    "ip.flags.df",
+    "ipv6.src",
+    "ipv6.dst",
+    "ipv6.hlim",
+    "tcp.srcport",
+    "tcp.dstport",
+    "tcp.seq_raw",
+    "tcp.ack_raw",
+    "tcp.flags",
+    "tcp.window_size_value",
+    "udp.srcport",
+    "udp.dstport",
+];
+
+/// How many packets were compared, and the first difference, if there is one. Packets that either side does not dissect to
+/// TCP or UDP are not compared: Wireshark goes on into tunnels, and leaves what was cut.
+fn compare_headers(file: &Path) -> (usize, Option<String>) {
+    let Ok(mut ours) = CaptureFile::open(file, 0) else {
+        return (0, None);
+    };
+    let mut command = Command::new("tshark");
+    command.args([
+        "-n",
+        "-T",
+        "fields",
+        "-E",
+        "occurrence=f",
+        "-o",
+        "ip.defragment:FALSE",
+        "-o",
+        "ipv6.defragment:FALSE",
+    ]);
+    HEADERS.iter().for_each(|field| _ = command.args(["-e", field]));
+    let output = command
+        .arg("-r")
+        .arg(file)
+        .output()
+        .expect("tshark was there a moment ago");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let theirs: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut packets = 0;
+    let mut batch = RecordBatch::default();
+    while ours.supply(&mut batch, 1000) == Supply::Records {
+        for record in &batch.records {
+            let Ok(packet) = dissect(batch.frame(record)) else {
+                continue;
+            };
+            let Some(row) = theirs
+                .get(record.number.in_file() as usize - 1)
+                .filter(|row| row.len() == HEADERS.len())
+            else {
+                continue;
+            };
+            let (is_v4, their_ports) = (
+                packet.from.ip.is_ipv4(),
+                if row[9].is_empty() { &row[15..17] } else { &row[9..11] },
+            );
+            let marks = packet.marks;
+            let hex = |value: u32, digits: usize| format!("0x{value:0digits$x}");
+            let mut expected: Vec<(String, &str)> = vec![
+                (packet.from.port.to_string(), their_ports[0]),
+                (packet.to.port.to_string(), their_ports[1]),
+            ];
+            let is_tcp = match packet.transport {
+                Transport::Tcp(segment) => {
+                    expected.extend([
+                        (segment.seq.0.to_string(), row[11]),
+                        (segment.ack.0.to_string(), row[12]),
+                        (hex(segment.flags.0.into(), 4), row[13]),
+                        (segment.window.to_string(), row[14]),
+                    ]);
+                    true
+                }
+                Transport::Udp(_) => false,
+                Transport::IcmpError(_) | Transport::Other(_) => continue,
+            };
+            // What Wireshark takes for something else, within or instead.
+            let both_see_it = if is_tcp {
+                !row[9].is_empty() && !row[14].is_empty()
+            } else {
+                row[9].is_empty() && !row[15].is_empty()
+            };
+            let one_ip = if is_v4 { row[6].is_empty() } else { row[1].is_empty() };
+            if !both_see_it || !one_ip {
+                continue;
+            }
+            // Versions before 4 write it as a number.
+            let is_set = ["1", "True"].contains(&row[5]);
+            expected.extend(match is_v4 {
+                true => vec![
+                    (packet.from.ip.to_string(), row[1]),
+                    (packet.to.ip.to_string(), row[2]),
+                    (marks.ttl.to_string(), row[3]),
+                    (hex(marks.ip_id.unwrap_or_default().into(), 4), row[4]),
+                    (marks.dont_fragment.to_string(), if is_set { "true" } else { "false" }),
+                ],
+                false => vec![
+                    (packet.from.ip.to_string(), row[6]),
+                    (packet.to.ip.to_string(), row[7]),
+                    (marks.ttl.to_string(), row[8]),
+                ],
+            });
+            packets += 1;
+            if let Some((our, their)) = expected.iter().find(|(our, their)| our != their) {
+                let number = record.number.in_file();
+                return (
+                    packets,
+                    Some(format!("{} frame {number}: {our} here, {their} there", file.display())),
+                );
+            }
+        }
+    }
+    (packets, None)
 }
 
 #[test]

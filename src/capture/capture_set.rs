@@ -24,6 +24,8 @@ pub struct CaptureSet {
     waiting: VecDeque<Entry>,
     reading: Option<Reading>,
     notes: Vec<FileNote>,
+    /// The number of the first file.
+    first: u32,
     batch_len: usize,
     /// Bytes of the files that are done with.
     bytes_done: u64,
@@ -92,10 +94,32 @@ impl CaptureSet {
             waiting,
             reading: None,
             notes: Vec::new(),
+            first: 0,
             batch_len: DEFAULT_BATCH_LEN,
             bytes_done: 0,
             bytes_total,
         }
+    }
+
+    /// Takes out the next capture as a set of its own, whose frames get the file number `file`. The path is that of the
+    /// capture, where there is one.
+    pub fn take_first(&mut self, file: u32) -> Option<(Option<PathBuf>, Self)> {
+        let entry = self.waiting.pop_front()?;
+        let (path, len) = match &entry {
+            Entry::File { path, len } => (Some(path.clone()), *len),
+            Entry::Unreadable(_) => (None, Some(0)),
+        };
+        let alone = Self {
+            waiting: VecDeque::from([entry]),
+            reading: None,
+            notes: Vec::new(),
+            first: file,
+            batch_len: self.batch_len,
+            bytes_done: self.bytes_done,
+            bytes_total: self.bytes_total,
+        };
+        self.bytes_done += len.unwrap_or(0);
+        Some((path, alone))
     }
 
     /// The same with up to `records` records in a batch (at least one).
@@ -135,7 +159,7 @@ impl Source for CaptureSet {
                 None => return Ok(Supply::End),
                 Some(Entry::Unreadable(error)) => return Err(error),
                 Some(Entry::File { path, len }) => {
-                    let file = CaptureFile::open(&path, self.notes.len() as u32).inspect_err(|_| {
+                    let file = CaptureFile::open(&path, self.first + self.notes.len() as u32).inspect_err(|_| {
                         self.bytes_done += len.unwrap_or(0);
                     })?;
                     self.notes.push(FileNote {

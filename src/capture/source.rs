@@ -70,7 +70,7 @@ pub struct Progress {
 }
 
 /// What is known of one file of the run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileNote {
     /// Its name as the user gave it (`-` for standard input).
     pub path: PathBuf,
@@ -87,7 +87,7 @@ pub struct FileNote {
 }
 
 /// What frames are read from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     /// A file or a pipe.
     #[default]
@@ -97,7 +97,7 @@ pub enum Origin {
 }
 
 /// Frames lost before they could be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Losses {
     /// Dropped by the kernel because the ring was full.
     pub kernel: u64,
@@ -114,7 +114,7 @@ impl Losses {
 }
 
 /// A capture that ends or breaks in the middle. What came before it has been supplied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Damage {
     /// Bytes from the start of the (decompressed) capture to the first byte that makes no sense.
     pub offset: u64,

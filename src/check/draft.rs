@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::examine::{Records, flow_of};
+use crate::report::escape::quoted;
 
 /// Manifest of a capture called `capture`, in which `lines` (EVE) are found: a true one, for its owner to judge.
 ///
@@ -68,11 +69,6 @@ fn least<'a>(records: &[&'a Value]) -> &'a str {
             .position(|one| *one == verdict)
     };
     verdicts.min_by_key(|verdict| rank(verdict)).unwrap_or("possible")
-}
-
-/// A string in TOML.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::case::{Case, Material, Opened};
 use super::manifest::{Fields, Find, line_of};
 use super::outcome::{Failure, Outcome, Rule, Trouble};
-use super::replace::replace;
 use crate::finding::verdict::Verdict;
 use crate::fixture::difference::{Difference, differences, told};
 use crate::fixture::reading::{Manner, read_file_as, read_stream};
+use crate::report::replacement::replace;
 use crate::scenario::{ForgeOptions, Story, forge};
 
 /// How many findings that nearly fit are told of an expectation that is not met.

@@ -144,9 +144,9 @@ pub(super) fn run(args: &ForgeArgs, common: Common) -> Ending {
     let forged = forge_with_truth(&story, &options).with_context(|| escaped_path(path));
     let forged = forged.map_err(unreadable)?;
 
-    // Nothing is created or emptied before the story has been told.
+    // Nothing is created or replaced before the story has been told.
     let inputs = std::slice::from_ref(path);
-    let open = |path: &Path| Output::open(Some(path), inputs, &no_bar).map(Output::plain);
+    let open = |path: &Path| Output::open(Some(path), inputs, &no_bar);
     let capture = open(&args.output)?;
     let truth = args.truth.as_deref().map(open).transpose()?;
     written(&args.output, capture, |out| out.write_all(&forged.pcap))?;
@@ -172,7 +172,7 @@ fn bulk(args: &ForgeArgs) -> Ending {
         attacked: args.attacked,
         seed: args.seed.unwrap_or_default(),
     };
-    let out = Output::open(Some(&args.output), &[], &ProgressBar::hidden())?.plain();
+    let out = Output::open(Some(&args.output), &[], &ProgressBar::hidden())?;
     written(&args.output, out, |out| {
         let count = forge_bulk(&options, out)?;
         tracing::debug!(
@@ -217,11 +217,12 @@ fn read_story(path: &Path) -> anyhow::Result<Story> {
 /// Writes to `out`, which is called `path`. That whoever reads has seen enough is no error.
 fn written(
     path: &Path,
-    out: Box<dyn Write>,
+    out: Output,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), (Exit, anyhow::Error)> {
-    let mut out = io::BufWriter::with_capacity(1 << 20, out);
-    match write(&mut out).and_then(|()| out.flush()) {
+    let keeper = out.keeper();
+    let mut out = io::BufWriter::with_capacity(1 << 20, out.plain());
+    match write(&mut out).and_then(|()| out.flush()).and_then(|()| keeper.keep()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error).context(format!("cannot write {}", escaped_path(path)));
             Err((Exit::Unreadable, error))

@@ -16,24 +16,27 @@ use super::feed::Feed;
 /// # Errors
 /// A filter that does not compile. What is wrong with a file is told when its turn comes.
 pub(super) fn open(paths: &[PathBuf], filter: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
-    let filter = filter.map(Filter::new).transpose()?;
     let captures = CaptureSet::open(paths);
     if paths.iter().any(|path| may_stall(path)) {
-        Ok(filtered(Feed::start(captures)?, filter))
+        filtered(Feed::start(captures)?, filter)
     } else {
-        Ok(filtered(captures, filter))
+        filtered(captures, filter)
     }
 }
 
-fn filtered(source: impl Source + 'static, filter: Option<Filter>) -> Box<dyn Source> {
-    match filter {
+/// `source`, as far as `filter` lets it through.
+///
+/// # Errors
+/// A filter that does not compile.
+pub(super) fn filtered(source: impl Source + 'static, filter: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
+    Ok(match filter.map(Filter::new).transpose()? {
         Some(filter) => Box::new(Filtered::new(source, filter)),
         None => Box::new(source),
-    }
+    })
 }
 
 /// Whether a read may wait for somebody else: standard input, FIFOs, devices.
-fn may_stall(path: &Path) -> bool {
+pub(super) fn may_stall(path: &Path) -> bool {
     path == Path::new("-") || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 

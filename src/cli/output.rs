@@ -1,13 +1,16 @@
 //! Where the data goes: standard output or a file, with or without colour, around the progress bar.
 
-use std::fs::{self, File};
+use std::cell::RefCell;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, bail};
 use blockscope::report::escape::escaped_path;
+use blockscope::report::replacement::Replacement;
 use clap::ValueEnum;
 use console::Term;
 use indicatif::ProgressBar;
@@ -38,11 +41,28 @@ pub(super) struct Output {
 
 enum Target {
     Stdout,
-    File(File),
+    File(Shared),
+}
+
+/// The file, in the hands of whoever writes it and of whoever says that it is complete.
+type Shared = Rc<RefCell<Option<Replacement>>>;
+
+/// Puts what was written into its place. Dropped, it lets the old file be.
+pub(super) struct Keeper(Option<Shared>);
+
+impl Keeper {
+    /// What was written is complete.
+    ///
+    /// # Errors
+    /// When it cannot be put into its place.
+    pub(super) fn keep(self) -> io::Result<()> {
+        let file = self.0.and_then(|shared| shared.borrow_mut().take());
+        file.map_or(Ok(()), Replacement::finish)
+    }
 }
 
 impl Output {
-    /// Standard output, or the file at `path` (`-` is standard output), which is created or emptied.
+    /// Standard output, or the file at `path` (`-` is standard output), which stays as it is until [`Keeper::keep`].
     ///
     /// # Errors
     /// When the file is one of `inputs`, or cannot be written.
@@ -54,14 +74,23 @@ impl Output {
         let target = match path {
             Some(path) if path != Path::new("-") => {
                 refuse_input(path, inputs).map_err(|error| (Exit::Usage, error))?;
-                let file = File::create(path).with_context(|| format!("cannot write {}", escaped_path(path)));
-                Target::File(file.map_err(|error| (Exit::Unreadable, error))?)
+                let file = Replacement::begin(path).with_context(|| format!("cannot write {}", escaped_path(path)));
+                let file = file.map_err(|error| (Exit::Unreadable, error))?;
+                Target::File(Rc::new(RefCell::new(Some(file))))
             }
             Some(_) | None => Target::Stdout,
         };
         Ok(Self {
             target,
             bar: bar.clone(),
+        })
+    }
+
+    /// Whoever has it says when what was written is complete.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper(match &self.target {
+            Target::Stdout => None,
+            Target::File(file) => Some(Rc::clone(file)),
         })
     }
 
@@ -80,7 +109,7 @@ impl Output {
     pub(super) fn plain(self) -> Box<dyn Write> {
         match self.target {
             Target::Stdout => Box::new(BesideBar(self.bar)),
-            Target::File(file) => Box::new(file),
+            Target::File(file) => Box::new(Unfinished(file)),
         }
     }
 
@@ -113,6 +142,22 @@ impl Write for BesideBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stdout().flush()
+    }
+}
+
+/// A file that its keeper may have taken away: then nothing is written any more.
+struct Unfinished(Shared);
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .borrow_mut()
+            .as_mut()
+            .map_or(Ok(bytes.len()), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().as_mut().map_or(Ok(()), Write::flush)
     }
 }
 
@@ -172,8 +217,11 @@ mod tests {
         let output = Output::open(Some(&path), &[dir.path().to_path_buf()], &ProgressBar::hidden());
         let output = output.map_err(|(_, error)| error).unwrap();
         assert_eq!(output.width(), WIDTH);
+        let keeper = output.keeper();
         let mut writer = output.coloured(Color::Auto);
         writer.write_all(b"\x1b[1mplain\x1b[0m\n").unwrap();
+        assert!(!path.exists());
+        keeper.keep().unwrap();
         drop(writer);
         assert_eq!(fs::read_to_string(&path).unwrap(), "plain\n");
     }

@@ -20,7 +20,7 @@ use super::control::Watch;
 use super::exit::Exit;
 use super::output::{Color, Output};
 use super::progress::{Bar, Showing};
-use super::{Common, Ending, diagnostics, fingerprints, input};
+use super::{Common, Ending, diagnostics, fingerprints, input, resume};
 
 const MORE: &str = "\
 Examples:
@@ -53,7 +53,7 @@ pub(super) struct ReadArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     format: Format,
 
-    /// Write to FILE instead of standard output
+    /// Write to FILE instead of standard output; what FILE held is replaced when all is written
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -82,6 +82,11 @@ pub(super) struct ReadArgs {
     /// End with status 3 if a capture is damaged or cut off (its packets up to there are judged all the same)
     #[arg(long)]
     strict: bool,
+
+    /// Keep in FILE what each capture came to once it is read: the same command, repeated, goes on where it was cut off.
+    /// Each capture is then judged by itself: no flow is followed from one file into the next
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
 
     /// Worker threads; what is found does not depend on it [default: one a core]
     #[arg(long, value_name = "N")]
@@ -138,8 +143,8 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
     let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
-    let mut source = input::open(&args.inputs, filter).map_err(usage)?;
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
+    let keeper = output.keeper();
     let mut sink = sink(args, common, output);
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
@@ -148,8 +153,26 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         facts,
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
-    let outcome = run::run(&mut *source, &settings, &mut *sink, &mut watch);
+    let mut outcome = Outcome::default();
+    let part = match &args.state {
+        Some(state) => resume::Reading {
+            state,
+            inputs: &args.inputs,
+            filter,
+            fingerprints: &args.fingerprints,
+            settings: &settings,
+        }
+        .judge(&mut watch, &mut outcome)?,
+        None => {
+            let mut source = input::open(&args.inputs, filter).map_err(usage)?;
+            run::judge(&mut *source, &settings, &mut watch, &mut outcome)
+        }
+    };
+    let mut outcome = run::conclude(part, &settings, &mut *sink, outcome);
     watch.finish();
+    if outcome.output.is_none() {
+        outcome.output = keeper.keep().err();
+    }
     Ok(conclude(&outcome, args.strict, args.fail_on))
 }
 

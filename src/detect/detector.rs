@@ -64,6 +64,17 @@ pub enum Ending {
     CaptureEnded,
 }
 
+impl Ending {
+    /// Whether nothing more of the flow will be seen.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        match self {
+            Self::SuspicionDue => false,
+            Self::Over | Self::Evicted | Self::CaptureEnded => true,
+        }
+    }
+}
+
 /// A flow to be concluded.
 #[derive(Clone, Copy, Debug)]
 pub struct Conclusion<'a> {

@@ -16,14 +16,14 @@
 
 use arrayvec::ArrayVec;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::provenance::{odd_marks, oddness};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
+use super::filing::{Early, Filing};
+use super::provenance::{has_odd_ttl, odd_marks, oddness};
 use crate::finding::docket::Docket;
-use crate::finding::evidence::{Evidence, Observation, StreamObservation};
+use crate::finding::evidence::{Evidence, StreamObservation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage};
-use crate::finding::verdict::Prior;
+use crate::finding::verdict::{Prior, Verdict};
 use crate::flow::flow::Flow;
-use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
 
@@ -42,7 +42,7 @@ pub struct FinInjection;
 
 /// A FIN that its sender contradicts.
 #[derive(Clone, Debug)]
-struct Case {
+pub struct Case {
     sender: Party,
     fin: Note,
     stage: Stage,
@@ -52,31 +52,18 @@ struct Case {
     beyond: ArrayVec<FrameNumber, NAMED>,
 }
 
-/// What is kept of one flow.
-#[derive(Debug, Default)]
-pub struct Memory {
-    case: Option<Box<Case>>,
-    filed: bool,
-}
-
-impl Recycle for Memory {
-    fn recycle(&mut self) {
-        *self = Self::default();
-    }
-}
-
 impl Detector for FinInjection {
     const KIND: Kind = Kind::FinInjection;
-    type Memory = Memory;
+    type Memory = Filing<Case>;
     type Habits = ();
 
     fn habits(&self) {}
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, filing: &mut Filing<Case>, (): &mut ()) -> Attention {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
-        if memory.filed || segment.flags.rst() || segment.flags.syn() || !sighting.flow.saw_handshake() {
+        if filing.is_filed() || segment.flags.rst() || segment.flags.syn() || !sighting.flow.saw_handshake() {
             return Attention::Idle;
         }
         let sender = sighting.sender;
@@ -85,14 +72,12 @@ impl Detector for FinInjection {
             // A keep-alive after a close carries a byte of its own.
             let ahead = segment.end().ahead_of(fin.end());
             if segment.payload_len > 1 && (1..NEAR).contains(&ahead) {
-                let case = memory.case.get_or_insert_with(|| {
-                    Box::new(Case {
-                        sender,
-                        fin: *fin,
-                        stage: sighting.flow.stage(),
-                        below: 0,
-                        beyond: ArrayVec::new(),
-                    })
+                let case = filing.case_or(|| Case {
+                    sender,
+                    fin: *fin,
+                    stage: sighting.flow.stage(),
+                    below: 0,
+                    beyond: ArrayVec::new(),
                 });
                 if case.sender == sender && case.beyond.try_push(sighting.packet.frame.number).is_ok() {
                     return Attention::Suspicious;
@@ -104,37 +89,28 @@ impl Detector for FinInjection {
         if segment.flags.fin()
             && let Some(end) = side.end
             && (7..NEAR).contains(&end.plus(1).ahead_of(segment.end()))
-            && memory.case.is_none()
+            && filing.case().is_none()
         {
-            memory.case = Some(Box::new(Case {
+            filing.case_or(|| Case {
                 sender,
                 fin: Note::of(sighting.packet, segment),
                 stage: sighting.flow.stage(),
                 below: end.plus(1).ahead_of(segment.end()).unsigned_abs(),
                 beyond: ArrayVec::new(),
-            }));
+            });
             return Attention::Suspicious;
         }
         Attention::Idle
     }
 
-    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
-        memory.case.is_none()
+    fn rests(&self, _flow: &Flow, filing: &Self::Memory) -> bool {
+        filing.is_empty()
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
-            return;
-        };
-        let Some(finding) = weigh(case, conclusion) else { return };
-        let enough = match conclusion.ending {
-            Ending::SuspicionDue => finding.verdict().is_some(),
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
-        if enough {
-            memory.filed = true;
-            docket.file(finding);
-        }
+    fn conclude(&self, conclusion: &Conclusion<'_>, filing: &mut Filing<Case>, (): &mut (), docket: &mut Docket) {
+        filing.conclude(conclusion, Early::From(Verdict::Possible), docket, |case| {
+            weigh(case, conclusion)
+        });
     }
 }
 
@@ -148,7 +124,7 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
     }
     if case.below > 0 {
         let observation = StreamObservation::FinBelowData { by: case.below };
-        evidence.push(stream(observation, &[case.fin.frame]));
+        evidence.push(Evidence::in_stream(observation, &[case.fin.frame]));
     }
     if !case.beyond.is_empty() {
         let packets = case.beyond.len() as u16;
@@ -156,11 +132,12 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
             .into_iter()
             .chain(case.beyond.iter().copied())
             .collect();
-        evidence.push(stream(StreamObservation::SentAfterFin { packets }, &frames));
+        evidence.push(Evidence::in_stream(
+            StreamObservation::SentAfterFin { packets },
+            &frames,
+        ));
     }
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let odd_ttl = has_odd_ttl(&evidence);
     Some(Finding {
         kind: Kind::FinInjection,
         conversation: flow.conversation(),
@@ -185,8 +162,4 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         injector: Some(Injector::from_marks(&case.fin.marks, odd_ttl).with_window(case.fin.window)),
         particulars: Particulars::default(),
     })
-}
-
-fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
-    Evidence::at(Observation::Stream(observation), frames)
 }

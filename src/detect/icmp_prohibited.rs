@@ -23,13 +23,13 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
+use super::filing::{Early, Filing};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, IcmpObservation, Observation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::flow::Flow;
-use crate::flow::flow_table::Recycle;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{IcmpError, Packet, Segment, SequenceNumber};
 use crate::packet::path_marks::PathMarks;
@@ -48,7 +48,7 @@ pub struct IcmpProhibited;
 
 /// The errors of one flow.
 #[derive(Debug)]
-struct Case {
+pub struct Case {
     code: u8,
     speaker: IpAddr,
     marks: PathMarks,
@@ -69,19 +69,6 @@ struct Case {
     arrived: bool,
 }
 
-/// What is kept of one flow.
-#[derive(Debug, Default)]
-pub struct Memory {
-    case: Option<Box<Case>>,
-    filed: bool,
-}
-
-impl Recycle for Memory {
-    fn recycle(&mut self) {
-        *self = Self::default();
-    }
-}
-
 /// Whether the error says "prohibited" (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
 pub(super) const fn says_prohibited(error: &IcmpError, speaker: IpAddr) -> bool {
     match speaker {
@@ -92,25 +79,25 @@ pub(super) const fn says_prohibited(error: &IcmpError, speaker: IpAddr) -> bool 
 
 impl Detector for IcmpProhibited {
     const KIND: Kind = Kind::IcmpProhibited;
-    type Memory = Memory;
+    type Memory = Filing<Case>;
     type Habits = ();
 
     fn habits(&self) {}
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, filing: &mut Filing<Case>, (): &mut ()) -> Attention {
         match sighting.carried {
             Carried::IcmpError(error) => {
                 if says_prohibited(error, sighting.packet.from.ip) {
-                    return error_seen(sighting, error, memory);
+                    return error_seen(sighting, error, filing);
                 }
             }
             Carried::Segment(segment) => {
-                if let Some(case) = memory.case.as_deref_mut() {
+                if let Some(case) = filing.case() {
                     case.segment(sighting, segment);
                 }
             }
             Carried::Datagram(_) => {
-                if let Some(case) = memory.case.as_deref_mut() {
+                if let Some(case) = filing.case() {
                     case.arrived |= sighting.sender != case.refused;
                     case.tries = case.tries.saturating_add(u16::from(sighting.sender == case.refused));
                 }
@@ -119,25 +106,17 @@ impl Detector for IcmpProhibited {
         Attention::Idle
     }
 
-    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
-        memory.case.is_none()
+    fn rests(&self, _flow: &Flow, filing: &Self::Memory) -> bool {
+        filing.is_empty()
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let over = match conclusion.ending {
-            // The flow may yet go on, and other flows tell more than this one.
-            Ending::SuspicionDue => false,
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
-        if let Some(case) = memory.case.as_deref().filter(|_| over && !memory.filed) {
-            memory.filed = true;
-            docket.file(weigh(case, conclusion));
-        }
+    fn conclude(&self, conclusion: &Conclusion<'_>, filing: &mut Filing<Case>, (): &mut (), docket: &mut Docket) {
+        filing.conclude(conclusion, Early::Nothing, docket, |case| Some(weigh(case, conclusion)));
     }
 }
 
 /// An error that forbids this flow; `sighting.sender` sent what it quotes.
-fn error_seen(sighting: &Sighting<'_>, error: &IcmpError, memory: &mut Memory) -> Attention {
+fn error_seen(sighting: &Sighting<'_>, error: &IcmpError, filing: &mut Filing<Case>) -> Attention {
     let flow = sighting.flow;
     let packet: &Packet<'_> = sighting.packet;
     let side = flow.side(sighting.sender);
@@ -159,29 +138,27 @@ fn error_seen(sighting: &Sighting<'_>, error: &IcmpError, memory: &mut Memory) -
         None if flow.is_tcp() => return Attention::Idle,
         None => None,
     };
-    let case = memory.case.get_or_insert_with(|| {
-        Box::new(Case {
-            code: error.code,
-            speaker: packet.from.ip,
-            marks: packet.marks,
-            first: packet.frame.number,
-            at: packet.frame.at,
-            stage: match quoted {
-                Some(note) if note.flags.syn() => Stage::PostSyn,
-                Some(_) => flow.stage(),
-                None => Stage::PostSyn,
-            },
-            refused: sighting.sender,
-            seq: quoted.map(|note| note.seq),
-            ttl_at_tap: quoted
-                .map(|note| note.marks.ttl)
-                .or_else(|| side.profile.last().map(|marks| marks.ttl)),
-            quoted_ttl: error.quoted_ttl,
-            errors: ArrayVec::new(),
-            packets: ArrayVec::new(),
-            tries: 1,
-            arrived: false,
-        })
+    let case = filing.case_or(|| Case {
+        code: error.code,
+        speaker: packet.from.ip,
+        marks: packet.marks,
+        first: packet.frame.number,
+        at: packet.frame.at,
+        stage: match quoted {
+            Some(note) if note.flags.syn() => Stage::PostSyn,
+            Some(_) => flow.stage(),
+            None => Stage::PostSyn,
+        },
+        refused: sighting.sender,
+        seq: quoted.map(|note| note.seq),
+        ttl_at_tap: quoted
+            .map(|note| note.marks.ttl)
+            .or_else(|| side.profile.last().map(|marks| marks.ttl)),
+        quoted_ttl: error.quoted_ttl,
+        errors: ArrayVec::new(),
+        packets: ArrayVec::new(),
+        tries: 1,
+        arrived: false,
     });
     let _ = case.errors.try_push(packet.frame.number);
     if let Some(note) = quoted

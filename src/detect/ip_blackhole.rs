@@ -23,7 +23,7 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::icmp_prohibited::says_prohibited;
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
@@ -91,10 +91,7 @@ impl Detector for IpBlackhole {
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let over = match conclusion.ending {
-            Ending::SuspicionDue => false,
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
+        let over = conclusion.ending.is_over();
         let flow = conclusion.flow;
         let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
         let Some(first) = &client.opening else { return };

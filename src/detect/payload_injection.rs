@@ -25,7 +25,8 @@ mod weigh;
 
 use std::time::Duration;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
+use super::filing::{Early, Filing};
 use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Stage};
@@ -156,8 +157,7 @@ impl Stream {
 #[derive(Debug, Default)]
 pub struct Memory {
     streams: [Stream; 2],
-    case: Option<Box<Case>>,
-    filed: bool,
+    filing: Filing<Case>,
 }
 
 impl Recycle for Memory {
@@ -168,8 +168,7 @@ impl Recycle for Memory {
             stream.breaks = 0;
             stream.end = None;
         }
-        self.case = None;
-        self.filed = false;
+        self.filing.recycle();
     }
 }
 
@@ -186,7 +185,7 @@ impl Detector for PayloadInjection {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
-        if segment.flags.rst() || memory.filed {
+        if segment.flags.rst() || memory.filing.is_filed() {
             return Attention::Idle;
         }
         let (packet, sender) = (sighting.packet, sighting.sender);
@@ -197,7 +196,7 @@ impl Detector for PayloadInjection {
         stream.breaks = stream.breaks.saturating_add(u32::from(!in_step));
         let is_data = !segment.payload.is_empty() && !is_padding(packet, segment) && !keeps_alive(segment, side, peer);
         let mut attention = Attention::Idle;
-        if let Some(case) = &mut memory.case {
+        if let Some(case) = memory.filing.case() {
             let odd = repeats_id || lacks_timestamp(side, segment);
             attention = case.follow(sender, packet, segment, [side, peer], Step { odd, in_step });
         }
@@ -211,7 +210,7 @@ impl Detector for PayloadInjection {
             && let closes_at = note.end().plus(u32::MAX)
             && (1..NEAR).contains(&end.ahead_of(closes_at))
         {
-            let case = memory.case.get_or_insert_default();
+            let case = memory.filing.case_or(Case::default);
             let beyond = stream.seen().filter(|seen| seen.note.end().is_after(closes_at));
             case.closed_before(sender, &note, end, beyond, stream.breaks);
             attention = Attention::Suspicious;
@@ -235,7 +234,7 @@ impl Detector for PayloadInjection {
         if let Some((earlier, differing)) = earlier
             && !earlier.is_altered_to(&seen)
         {
-            memory.case.get_or_insert_default().add_rivals(Rivals {
+            memory.filing.case_or(Case::default).add_rivals(Rivals {
                 sender,
                 earlier,
                 later: seen,
@@ -243,10 +242,10 @@ impl Detector for PayloadInjection {
             });
             attention = Attention::Suspicious;
         } else if stands_out(side, packet, segment) {
-            memory.case.get_or_insert_default().add_suspect(sender, seen);
+            memory.filing.case_or(Case::default).add_suspect(sender, seen);
             attention = Attention::Suspicious;
         }
-        if let Some(case) = &mut memory.case {
+        if let Some(case) = memory.filing.case() {
             case.notice_spray(stream.seen(), &seen);
         }
         stream.remember(seen, spare);
@@ -254,14 +253,14 @@ impl Detector for PayloadInjection {
     }
 
     fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
-        memory.case.is_none()
+        memory.filing.is_empty()
     }
 
     fn pass(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Seen>) {
         let Carried::Segment(segment) = sighting.carried else {
             return;
         };
-        if memory.filed {
+        if memory.filing.is_filed() {
             return;
         }
         let stream = &mut memory.streams[sighting.sender as usize];
@@ -274,31 +273,17 @@ impl Detector for PayloadInjection {
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, spare: &mut Spare<Seen>, docket: &mut Docket) {
-        file(conclusion, memory, docket);
-        if conclusion.ending != Ending::SuspicionDue {
+        // What both ends do afterwards may say more.
+        let early = Early::From(Verdict::Likely);
+        let Memory { streams, filing } = memory;
+        filing.conclude(conclusion, early, docket, |case| {
+            weigh::weigh(case, streams, conclusion)
+        });
+        if conclusion.ending.is_over() {
             for stream in &mut memory.streams {
                 spare.give_back(std::mem::take(&mut stream.kept));
             }
         }
-    }
-}
-
-/// Files what the case amounts to, once.
-fn file(conclusion: &Conclusion<'_>, memory: &mut Memory, docket: &mut Docket) {
-    let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
-        return;
-    };
-    let Some(finding) = weigh::weigh(case, &memory.streams, conclusion) else {
-        return;
-    };
-    let enough = match conclusion.ending {
-        // What both ends do afterwards may say more.
-        Ending::SuspicionDue => finding.verdict() >= Some(Verdict::Likely),
-        Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-    };
-    if enough {
-        memory.filed = true;
-        docket.file(finding);
     }
 }
 

@@ -107,6 +107,13 @@ pub fn oddness(evidence: &[Evidence]) -> f64 {
     evidence.iter().map(Evidence::llr).fold(0.0, f64::max)
 }
 
+/// Whether a packet came from elsewhere, by its TTL.
+#[must_use]
+pub fn has_odd_ttl(evidence: &[Evidence]) -> bool {
+    let is_odd_ttl = |item: &Evidence| matches!(item.observation, Observation::TtlDiffers { .. });
+    evidence.iter().any(is_odd_ttl)
+}
+
 /// A step between neighbours of one counter is rarely larger; a random id is within it in 12 % of cases.
 const FAR: u16 = 4000;
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::stall::Stall;
 use super::volume_freeze::{is_volume, volume};
 use crate::finding::docket::Docket;
@@ -146,11 +146,8 @@ impl Detector for SilentDrop {
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
         let flow = conclusion.flow;
-        let enough = match conclusion.ending {
-            // The client may go on trying, and other flows tell more than this one.
-            Ending::SuspicionDue => false,
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
+        // The client may go on trying, and other flows tell more than this one.
+        let enough = conclusion.ending.is_over();
         if enough && memory.answered && !memory.filed {
             memory.filed = late_drop(conclusion, memory, docket);
         }

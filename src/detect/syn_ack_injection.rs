@@ -18,15 +18,15 @@
 
 use std::time::Duration;
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::provenance::{odd_marks, oddness};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
+use super::filing::{Early, Filing};
+use super::provenance::{has_odd_ttl, odd_marks, oddness};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Finding, Injector, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::habits::Varying;
-use crate::finding::verdict::Prior;
+use crate::finding::verdict::{Prior, Verdict};
 use crate::flow::flow::Flow;
-use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::SequenceNumber;
@@ -46,7 +46,7 @@ pub struct SynAckInjection;
 
 /// Two SYN-ACKs, and what followed.
 #[derive(Clone, Copy, Debug)]
-struct Rivals {
+pub struct Rivals {
     /// The earlier and the later one.
     notes: [Note; 2],
     /// The SYN had been repeated before the later one.
@@ -57,31 +57,18 @@ struct Rivals {
     next: [Option<FrameNumber>; 2],
 }
 
-/// What is kept of one flow.
-#[derive(Debug, Default)]
-pub struct Memory {
-    rivals: Option<Box<Rivals>>,
-    filed: bool,
-}
-
-impl Recycle for Memory {
-    fn recycle(&mut self) {
-        *self = Self::default();
-    }
-}
-
 fn follows(seq: SequenceNumber, opening: &Note) -> bool {
     (1..NEAR).contains(&seq.ahead_of(opening.seq))
 }
 
 impl Detector for SynAckInjection {
     const KIND: Kind = Kind::SynAckInjection;
-    type Memory = Memory;
+    type Memory = Filing<Rivals>;
     type Habits = ();
 
     fn habits(&self) {}
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, filing: &mut Filing<Rivals>, (): &mut ()) -> Attention {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
@@ -90,7 +77,7 @@ impl Detector for SynAckInjection {
         }
         let flow = sighting.flow;
         if !segment.flags.syn() {
-            if let Some(rivals) = &mut memory.rivals {
+            if let Some(rivals) = filing.case() {
                 let [first, second] = rivals.notes;
                 let which = match (follows(segment.seq, &first), follows(segment.seq, &second)) {
                     (true, false) => 0,
@@ -103,7 +90,7 @@ impl Detector for SynAckInjection {
             return Attention::Idle;
         }
         let client = flow.side(Party::Client);
-        let (Some(first), None) = (&flow.side(Party::Server).opening, &memory.rivals) else {
+        let (Some(first), None) = (&flow.side(Party::Server).opening, filing.case()) else {
             return Attention::Idle;
         };
         let note = Note::of(sighting.packet, segment);
@@ -123,34 +110,23 @@ impl Detector for SynAckInjection {
             (Some(one), Some(last)) => one.frame != last.frame,
             _ => true,
         };
-        memory.rivals = Some(Box::new(Rivals {
+        filing.case_or(|| Rivals {
             notes: [*first, note],
             asked_again,
             went_on: [0; 2],
             next: [None; 2],
-        }));
+        });
         Attention::Suspicious
     }
 
-    fn rests(&self, _flow: &Flow, memory: &Self::Memory) -> bool {
-        memory.rivals.is_none()
+    fn rests(&self, _flow: &Flow, filing: &Self::Memory) -> bool {
+        filing.is_empty()
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let Some(rivals) = memory.rivals.as_deref().filter(|_| !memory.filed) else {
-            return;
-        };
-        let Some(finding) = weigh(rivals, conclusion) else {
-            return;
-        };
-        let enough = match conclusion.ending {
-            Ending::SuspicionDue => finding.verdict().is_some(),
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
-        if enough {
-            memory.filed = true;
-            docket.file(finding);
-        }
+    fn conclude(&self, conclusion: &Conclusion<'_>, filing: &mut Filing<Rivals>, (): &mut (), docket: &mut Docket) {
+        filing.conclude(conclusion, Early::From(Verdict::Possible), docket, |rivals| {
+            weigh(rivals, conclusion)
+        });
     }
 }
 
@@ -166,7 +142,10 @@ fn weigh(rivals: &Rivals, conclusion: &Conclusion<'_>) -> Option<Finding> {
             && other.marks.ip_id != Some(ip_id)
         {
             let frames = [syn.frame, note.frame];
-            marks.push(stream(StreamObservation::SynAckReflects { ip_id }, &frames));
+            marks.push(Evidence::in_stream(
+                StreamObservation::SynAckReflects { ip_id },
+                &frames,
+            ));
         }
         marks
     };
@@ -188,15 +167,13 @@ fn weigh(rivals: &Rivals, conclusion: &Conclusion<'_>) -> Option<Finding> {
     let observation = StreamObservation::RivalSynAck {
         after: second.at.since(first.at),
     };
-    let mut evidence = vec![stream(observation, &[first.frame, second.frame])];
+    let mut evidence = vec![Evidence::in_stream(observation, &[first.frame, second.frame])];
     evidence.extend(marks.into_iter().nth(bad).unwrap_or_default());
     if rivals.went_on[good] > 0 && rivals.went_on[bad] == 0 {
         let frames: Vec<_> = rivals.next[good].into_iter().collect();
-        evidence.push(stream(StreamObservation::GoesOnFromTheOther, &frames));
+        evidence.push(Evidence::in_stream(StreamObservation::GoesOnFromTheOther, &frames));
     }
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let odd_ttl = has_odd_ttl(&evidence);
     Some(Finding {
         kind: Kind::SynAckInjection,
         conversation: flow.conversation(),
@@ -236,8 +213,4 @@ fn injector(forged: &Note, syn: Option<&Note>, reflects: bool, odd_ttl: bool) ->
         injector.habits.window = Some(Varying::Copied);
     }
     injector
-}
-
-fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
-    Evidence::at(Observation::Stream(observation), frames)
 }

@@ -14,16 +14,15 @@
 //! # References
 //! RFC 8446 section 6.2. wire-facts 5.3, 8.
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::provenance::{odd_marks, oddness};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
+use super::filing::{Early, Filing};
+use super::provenance::{has_odd_ttl, odd_marks, oddness};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
 use crate::finding::finding::{Application, Finding, Injector, Kind, Particulars, Party, Position, Stage};
-use crate::finding::verdict::Prior;
+use crate::finding::verdict::{Prior, Verdict};
 use crate::flow::flow::Flow;
-use crate::flow::flow_table::Recycle;
 use crate::flow::side::Note;
-use crate::packet::frame::FrameNumber;
 use crate::payload::tls_record::{AlertLevel, ContentType, TlsRecord};
 
 /// Finds forged TLS alerts.
@@ -32,39 +31,26 @@ pub struct TlsAlertInjection;
 
 /// A fatal alert after the ClientHello, or the ServerHello that came before it.
 #[derive(Clone, Copy, Debug)]
-struct Case {
+pub struct Case {
     alert: Note,
     stage: Stage,
     /// The ServerHello that came as well.
     hello: Option<Note>,
 }
 
-/// What is kept of one flow.
-#[derive(Debug, Default)]
-pub struct Memory {
-    case: Option<Box<Case>>,
-    filed: bool,
-}
-
-impl Recycle for Memory {
-    fn recycle(&mut self) {
-        *self = Self::default();
-    }
-}
-
 impl Detector for TlsAlertInjection {
     const KIND: Kind = Kind::TlsAlertInjection;
-    type Memory = Memory;
+    type Memory = Filing<Case>;
     type Habits = ();
 
     fn habits(&self) {}
 
-    fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, (): &mut ()) -> Attention {
+    fn observe(&self, sighting: &Sighting<'_>, filing: &mut Filing<Case>, (): &mut ()) -> Attention {
         let Carried::Segment(segment) = sighting.carried else {
             return Attention::Idle;
         };
         let flow = sighting.flow;
-        if memory.filed
+        if filing.is_filed()
             || sighting.sender != Party::Server
             || flow.application != Application::Tls
             || segment.payload.is_empty()
@@ -73,7 +59,7 @@ impl Detector for TlsAlertInjection {
             return Attention::Idle;
         }
         let side = flow.side(Party::Server);
-        match &mut memory.case {
+        match filing.case() {
             Some(case) if case.hello.is_none() => {
                 let says_hello = TlsRecord::read(segment.payload).is_ok_and(|record| {
                     record.content_type == ContentType::Handshake && record.fragment.first() == Some(&2)
@@ -91,11 +77,11 @@ impl Detector for TlsAlertInjection {
                     .and_then(|record| record.alert())
                     .is_some_and(|alert| alert.level == AlertLevel::Fatal);
                 if is_fatal {
-                    memory.case = Some(Box::new(Case {
+                    filing.case_or(|| Case {
                         alert: Note::of(sighting.packet, segment),
                         stage: flow.stage(),
                         hello: None,
-                    }));
+                    });
                     return Attention::Suspicious;
                 }
                 Attention::Idle
@@ -104,23 +90,14 @@ impl Detector for TlsAlertInjection {
         }
     }
 
-    fn rests(&self, flow: &Flow, memory: &Self::Memory) -> bool {
-        memory.case.is_none() && (flow.application != Application::Tls || flow.side(Party::Server).data_packets > 0)
+    fn rests(&self, flow: &Flow, filing: &Self::Memory) -> bool {
+        filing.is_empty() && (flow.application != Application::Tls || flow.side(Party::Server).data_packets > 0)
     }
 
-    fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let Some(case) = memory.case.as_deref().filter(|_| !memory.filed) else {
-            return;
-        };
-        let Some(finding) = weigh(case, conclusion) else { return };
-        let enough = match conclusion.ending {
-            Ending::SuspicionDue => finding.verdict().is_some(),
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
-        if enough {
-            memory.filed = true;
-            docket.file(finding);
-        }
+    fn conclude(&self, conclusion: &Conclusion<'_>, filing: &mut Filing<Case>, (): &mut (), docket: &mut Docket) {
+        filing.conclude(conclusion, Early::From(Verdict::Possible), docket, |case| {
+            weigh(case, conclusion)
+        });
     }
 }
 
@@ -134,7 +111,7 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
     }
     if let Some(hello) = &case.hello {
         let frames = [case.alert.frame, hello.frame];
-        evidence.push(stream(
+        evidence.push(Evidence::in_stream(
             if hello.seq == case.alert.seq {
                 StreamObservation::AlertOverwritten
             } else {
@@ -155,9 +132,7 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
             &[asked.frame, case.alert.frame],
         ));
     }
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let odd_ttl = has_odd_ttl(&evidence);
     Some(Finding {
         kind: Kind::TlsAlertInjection,
         conversation: flow.conversation(),
@@ -180,8 +155,4 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         injector: Some(Injector::from_marks(&case.alert.marks, odd_ttl).with_window(case.alert.window)),
         particulars: Particulars::default(),
     })
-}
-
-fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
-    Evidence::at(Observation::Stream(observation), frames)
 }

@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::certificate::{Certificate, Covers};
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::packs::row::Row;
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, TlsObservation};
@@ -170,10 +170,7 @@ impl Detector for TlsInterception {
         if flow.application != Application::Tls {
             return;
         }
-        let over = match conclusion.ending {
-            Ending::SuspicionDue => false,
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
+        let over = conclusion.ending.is_over();
         if over && memory.reading == Reading::Open {
             memory.read = 0;
             look(flow, conclusion.heads, memory, habits, Wanted::WhatIsThere);

@@ -20,7 +20,7 @@
 //! # References
 //! wire-facts 3.3 and 7.4; net4people/bbs 490.
 
-use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
+use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::stall::{Stall, Trying, Vain};
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{DropsObservation, Evidence, Observation};
@@ -106,10 +106,7 @@ impl Detector for VolumeFreeze {
     }
 
     fn conclude(&self, conclusion: &Conclusion<'_>, memory: &mut Memory, (): &mut (), docket: &mut Docket) {
-        let over = match conclusion.ending {
-            Ending::SuspicionDue => false,
-            Ending::Over | Ending::Evicted | Ending::CaptureEnded => true,
-        };
+        let over = conclusion.ending.is_over();
         let flow = conclusion.flow;
         let Some(stall) = memory.stall.as_deref().filter(|stall| stall.is_silence()) else {
             return;

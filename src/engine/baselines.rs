@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::payload::dns_name::hash_dotted;
 
 /// What is known of one registrable domain at one server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NameRecord {
     /// Flows that asked for it and were served.
     pub served: u32,
@@ -22,7 +23,7 @@ pub struct NameRecord {
 }
 
 /// What is known of one host as a server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HostRecord {
     /// How many of its TCP flows arrived mostly with each TTL, resets left out.
     pub ttls: Vec<(u8, u32)>,
@@ -39,6 +40,23 @@ pub struct HostRecord {
 }
 
 impl HostRecord {
+    fn absorb(&mut self, other: &Self) {
+        for (ttl, flows) in &other.ttls {
+            match self.ttls.iter_mut().find(|(seen, _)| seen == ttl) {
+                Some((_, counted)) => *counted = counted.saturating_add(*flows),
+                None => self.ttls.push((*ttl, *flows)),
+            }
+        }
+        self.round_trip = match (self.round_trip, other.round_trip) {
+            (Some((one, flows)), Some((two, more))) => Some((one.min(two), flows.saturating_add(more))),
+            (one, two) => one.or(two),
+        };
+        self.reacted = self.reacted.saturating_add(other.reacted);
+        self.served = self.served.saturating_add(other.served);
+        self.served_by_name = self.served_by_name.saturating_add(other.served_by_name);
+        self.largest_served = self.largest_served.max(other.largest_served);
+    }
+
     /// The TTL most of its flows arrived with; the higher one on a tie.
     #[must_use]
     pub fn usual_ttl(&self) -> Option<u8> {
@@ -82,7 +100,7 @@ pub enum CameTo {
 }
 
 /// A registrable domain, as a digest that is the same in every run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct DomainId(u64);
 
 impl DomainId {
@@ -150,6 +168,30 @@ impl Baselines {
         self.names.clear();
     }
 
+    /// Adds what another part of the run showed, as long as there are fewer than `most` hosts and names.
+    pub(super) fn absorb(&self, other: Self, most: usize) {
+        // In order, so that what there is room for does not depend on how maps are laid out.
+        let (hosts, names) = other.into_lists();
+        for (host, shown) in hosts {
+            if self.size() >= most && !self.hosts.contains_key(&host) {
+                continue;
+            }
+            self.hosts.entry(host).or_default().absorb(&shown);
+        }
+        for (name, shown) in names {
+            if self.size() >= most && !self.names.contains_key(&name) {
+                continue;
+            }
+            let mut record = self.names.entry(name).or_default();
+            record.served = record.served.saturating_add(shown.served);
+            record.failed = record.failed.saturating_add(shown.failed);
+        }
+    }
+
+    fn into_lists(self) -> Lists {
+        in_order(self.hosts.into_iter(), self.names.into_iter())
+    }
+
     /// What is known of `domain` at `server`.
     #[must_use]
     pub fn name(&self, server: IpAddr, domain: DomainId) -> Option<NameRecord> {
@@ -160,6 +202,37 @@ impl Baselines {
     #[must_use]
     pub fn host(&self, host: IpAddr) -> Option<HostRecord> {
         self.hosts.get(&host).map(|record| record.clone())
+    }
+}
+
+/// Hosts, then names, each in order: the same baselines give the same bytes.
+type Lists = (Vec<(IpAddr, HostRecord)>, Vec<((IpAddr, DomainId), NameRecord)>);
+
+fn in_order(
+    hosts: impl Iterator<Item = (IpAddr, HostRecord)>,
+    names: impl Iterator<Item = ((IpAddr, DomainId), NameRecord)>,
+) -> Lists {
+    let (mut hosts, mut names): Lists = (hosts.collect(), names.collect());
+    hosts.sort_by_key(|(host, _)| *host);
+    names.sort_by_key(|(name, _)| *name);
+    (hosts, names)
+}
+
+impl Serialize for Baselines {
+    fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+        let hosts = self.hosts.iter().map(|entry| (*entry.key(), entry.value().clone()));
+        let names = self.names.iter().map(|entry| (*entry.key(), *entry.value()));
+        in_order(hosts, names).serialize(target)
+    }
+}
+
+impl<'de> Deserialize<'de> for Baselines {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let (hosts, names): Lists = Deserialize::deserialize(source)?;
+        Ok(Self {
+            hosts: hosts.into_iter().collect(),
+            names: names.into_iter().collect(),
+        })
     }
 }
 
@@ -190,7 +263,13 @@ mod tests {
         outcomes.iter().for_each(|outcome| there.add(outcome));
         let back = Baselines::default();
         outcomes.iter().rev().for_each(|outcome| back.add(outcome));
-        for baselines in [there, back] {
+        let parts = Baselines::default();
+        for outcome in &outcomes {
+            let part = Baselines::default();
+            part.add(outcome);
+            parts.absorb(part, 100);
+        }
+        for baselines in [there, back, parts] {
             let host = baselines.host(server).unwrap();
             assert_eq!((host.served, host.served_by_name, host.usual_ttl()), (1, 1, Some(60)));
             let name = baselines.name(server, DomainId::of("example.org")).unwrap();

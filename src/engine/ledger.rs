@@ -41,7 +41,7 @@ use crate::packet::frame::FrameNumber;
 const MOST_FINDINGS: usize = 1 << 20;
 
 /// All findings of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
     findings: Vec<Finding>,
     traces: Vec<FlowTrace>,
@@ -58,6 +58,19 @@ impl Ledger {
         self.traces.extend(report.traces);
         self.shown.extend(report.shown);
         self.named.extend(report.named);
+    }
+
+    /// Adds another ledger, as far as there is room.
+    pub(super) fn absorb(&mut self, other: Self, most_traces: usize) {
+        self.findings.extend(other.findings);
+        let room = most_traces.saturating_sub(self.traces.len());
+        let surplus = other.traces.len().saturating_sub(room);
+        self.traces.extend(other.traces.into_iter().take(room));
+        let room = most_traces.saturating_sub(self.shown.len());
+        self.shown.extend(other.shown.into_iter().take(room));
+        self.named.extend(other.named);
+        self.coverage.add(&other.coverage);
+        self.coverage.not_compared += surplus as u64;
     }
 
     /// Closes the ledger: all cases, whether they reach a verdict or not, in capture order, and what was looked at.
@@ -88,7 +101,11 @@ impl Ledger {
         // Flows are put in order only for findings that ask for it: most captures have none.
         let kinds: BTreeSet<Kind> = findings.iter().map(|finding| finding.kind).collect();
         let asked_for = |kind: Kind| kinds.contains(&kind);
-        let deaths = Deaths::of(&findings, if asked_for(Kind::SilentDrop) { &tcp } else { &[] });
+        let deaths = Deaths::of(
+            &findings,
+            if asked_for(Kind::SilentDrop) { &tcp } else { &[] },
+            baselines,
+        );
         let handshakes = if asked_for(Kind::QuicDrop) {
             Handshakes::of(&handshakes, &tcp)
         } else {

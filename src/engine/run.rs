@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::baselines::Baselines;
 use super::ledger::Ledger;
+use super::part::Part;
 use super::shard::SHARDS;
 use super::worker::{Assigned, Task, Worker, owner};
 use crate::capture::error::CaptureError;
@@ -89,16 +90,23 @@ pub(super) const ANOTHER_CAPTURE: Duration = Duration::from_secs(60);
 
 /// Judges all frames of `source` and tells `sink` the findings in capture order.
 pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, control: &mut dyn Control) -> Outcome {
+    let mut outcome = Outcome::default();
+    let part = judge(source, settings, control, &mut outcome);
+    conclude(part, settings, sink, outcome)
+}
+
+/// Judges all frames of `source`, as far as they can be judged without those of other parts of the run. What could not
+/// be read, and whether it was stopped, goes into `outcome`.
+pub fn judge(source: &mut dyn Source, settings: &Settings, control: &mut dyn Control, outcome: &mut Outcome) -> Part {
     let baselines = Arc::new(Baselines::default());
     let workers = settings.threads.get().min(SHARDS);
     let mut ledger = Ledger::default();
-    let mut outcome = Outcome::default();
     let mut reading = Reading::default();
     let new_worker = |index| Worker::new(index, workers, settings, &baselines);
     if workers == 1 {
         let mut worker = new_worker(0);
         let mut hand = |_: usize, task: Task| worker.work(&task);
-        reading.read(source, 1, &mut hand, control, &mut outcome);
+        reading.read(source, 1, &mut hand, control, outcome);
         ledger.enter(worker.report());
     } else {
         thread::scope(|scope| {
@@ -115,7 +123,7 @@ pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, co
                 .unzip();
             // A worker that is gone has panicked; joining it below says so.
             let mut hand = |index: usize, task: Task| drop(senders[index].send(task));
-            reading.read(source, workers, &mut hand, control, &mut outcome);
+            reading.read(source, workers, &mut hand, control, outcome);
             drop(senders);
             for handle in handles {
                 match handle.join() {
@@ -125,10 +133,22 @@ pub fn run(source: &mut dyn Source, settings: &Settings, sink: &mut dyn Sink, co
             }
         });
     }
-    let (findings, coverage) = ledger.close(&baselines);
-    outcome.summary.files = source.files().to_vec();
-    outcome.summary.first = reading.first;
-    outcome.summary.last = reading.last;
+    Part {
+        ledger,
+        // The workers are gone, and with them their shares.
+        baselines: Arc::into_inner(baselines).unwrap_or_default(),
+        files: source.files().to_vec(),
+        first: reading.first,
+        last: reading.last,
+    }
+}
+
+/// Compares everything in `part`, which is the whole run, and tells `sink` the findings in capture order.
+pub fn conclude(part: Part, settings: &Settings, sink: &mut dyn Sink, mut outcome: Outcome) -> Outcome {
+    let (findings, coverage) = part.ledger.close(&part.baselines);
+    outcome.summary.files = part.files;
+    outcome.summary.first = part.first;
+    outcome.summary.last = part.last;
     outcome.summary.coverage = coverage;
     outcome.output = tell(&findings, settings.cases, &mut outcome.summary, sink).err();
     outcome

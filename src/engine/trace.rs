@@ -12,7 +12,7 @@ use crate::packet::frame::FrameNumber;
 use crate::time::Timestamp;
 
 /// How a flow ended, as far as its reaching the server goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Fate {
     /// SYNs, and nothing came back.
     Unanswered,
@@ -27,7 +27,7 @@ pub enum Fate {
 }
 
 /// What one TCP flow or QUIC handshake came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FlowTrace {
     /// Its transport.
     pub protocol: Protocol,

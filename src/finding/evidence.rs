@@ -36,7 +36,7 @@ pub use tls::{IssuerChange, TlsObservation};
 pub type FrameList = ArrayVec<FrameNumber, 8>;
 
 /// Something seen in the packets that makes interference more or less likely.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Observation {
     /// Of packets that are not answered.
     Drops(DropsObservation),
@@ -349,7 +349,7 @@ pub enum Observation {
 }
 
 /// An honest way for one DNS question to get two answers (wire-facts 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum AnswerExcuse {
     /// It was asked more than once, or it is not known how often: each asking may get another of several addresses.
     AskedAgain,
@@ -938,7 +938,7 @@ impl fmt::Display for Observation {
 }
 
 /// An observation and the frames it rests on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evidence {
     /// What was seen.
     pub observation: Observation,
@@ -957,6 +957,12 @@ impl Evidence {
     #[must_use]
     pub fn at(observation: Observation, frames: &[FrameNumber]) -> Self {
         Self::new(observation, frames.iter().copied().take(8).collect())
+    }
+
+    /// What was seen in a TCP stream, resting on the first 8 of `frames`.
+    #[must_use]
+    pub fn in_stream(observation: StreamObservation, frames: &[FrameNumber]) -> Self {
+        Self::at(Observation::Stream(observation), frames)
     }
 
     /// The group it counts in.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::evidence::Evidence;
+use super::fixed_text::{FixedText, fixed_text, perhaps_fixed_text};
 use super::habits::{Habits, InjectorId, Varying};
 use super::verdict::{Judgement, Prior, Verdict, judge};
 use crate::packet::endpoint::Endpoint;
@@ -11,7 +12,7 @@ use crate::packet::path_marks::PathMarks;
 use crate::time::Timestamp;
 
 /// How the blocking was done. `key` is the name in records and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// A TCP reset its claimed sender did not send.
     RstInjection,
@@ -126,7 +127,7 @@ impl Kind {
 }
 
 /// One of the two ends of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Party {
     /// The end that opened the flow.
     Client,
@@ -155,7 +156,7 @@ impl Party {
 }
 
 /// The transport protocol of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -175,7 +176,7 @@ impl Protocol {
 }
 
 /// What a flow carries. EVE's `app_proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Application {
     /// Not recognised (yet).
     #[default]
@@ -202,7 +203,7 @@ impl Application {
 }
 
 /// How far a flow had come when it was interfered with (Cloudflare Radar's names; wire-facts 1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Stage {
     /// After the SYN, before the handshake was complete.
     PostSyn,
@@ -228,7 +229,7 @@ impl Stage {
 }
 
 /// Where the box sits (RFC 9505, wire-facts 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Position {
     /// It sees a copy and can only inject: the original packets also arrive.
     OnPath,
@@ -251,7 +252,7 @@ impl Position {
 }
 
 /// Which field of the trigger packet carried the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum TriggerKind {
     /// The HTTP Host header.
     Host,
@@ -277,7 +278,7 @@ impl TriggerKind {
 }
 
 /// The packet that set the box off.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Trigger {
     /// Which field carried the name.
     pub kind: TriggerKind,
@@ -288,7 +289,7 @@ pub struct Trigger {
 }
 
 /// What is known of the box.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Injector {
     /// The TTL its packets arrived with.
     pub arrival_ttl: Option<u8>,
@@ -335,16 +336,18 @@ impl Injector {
 }
 
 /// A known device family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Device {
     /// Its name in the field.
-    pub name: &'static str,
+    #[serde(deserialize_with = "fixed_text")]
+    pub name: FixedText,
     /// Who described the fingerprint.
-    pub source: &'static str,
+    #[serde(deserialize_with = "fixed_text")]
+    pub source: FixedText,
 }
 
 /// The flow a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Conversation {
     /// Who opened it.
     pub client: Endpoint,
@@ -363,7 +366,7 @@ pub struct Conversation {
 }
 
 /// Particulars of a kind, for the reader.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Particulars {
     /// What the forged DNS answer said, and what the genuine one said (addresses, names or response codes).
     pub forged_answers: Vec<String>,
@@ -386,10 +389,11 @@ pub struct Particulars {
 }
 
 /// What an intercepted TLS handshake showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TlsFacts {
     /// The version agreed on.
-    pub version: &'static str,
+    #[serde(deserialize_with = "fixed_text")]
+    pub version: FixedText,
     /// Who issued the server's certificate, where it could be read.
     pub issuer: Option<String>,
     /// Whom it was issued to.
@@ -397,7 +401,7 @@ pub struct TlsFacts {
 }
 
 /// How much a flow had carried, both ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Volume {
     /// Payload, in bytes.
     pub bytes: u64,
@@ -406,7 +410,7 @@ pub struct Volume {
 }
 
 /// How a flow is slowed down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Manner {
     /// What exceeds the rate is dropped.
     Policing,
@@ -426,7 +430,7 @@ impl Manner {
 }
 
 /// At what rate a flow was let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Throttle {
     /// How.
     pub manner: Manner,
@@ -437,7 +441,7 @@ pub struct Throttle {
 }
 
 /// What a residual block is bound to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum ResidualTuple {
     /// Both addresses.
     Hosts,
@@ -460,7 +464,7 @@ impl ResidualTuple {
 }
 
 /// How long a block outlasted what set it off: longer than `failed`, and at most `worked`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Residual {
     /// What it is bound to.
     pub tuple: ResidualTuple,
@@ -471,7 +475,7 @@ pub struct Residual {
 }
 
 /// A row of a fingerprint pack that matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FingerprintMatch {
     /// The row's id.
     pub id: String,
@@ -486,7 +490,7 @@ pub struct FingerprintMatch {
 }
 
 /// A row's place in a list given at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ListPlace {
     /// The list's file name, without its directories.
     pub file: String,
@@ -495,7 +499,7 @@ pub struct ListPlace {
 }
 
 /// An accusation, with everything needed to check it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
     /// How the blocking was done.
     pub kind: Kind,
@@ -508,7 +512,8 @@ pub struct Finding {
     /// How far the flow had come.
     pub stage: Option<Stage>,
     /// The tampering signature of Sundara Raman et al. (SIGCOMM 2023) that fits, as `PSH+ACK -> RST`.
-    pub signature: Option<&'static str>,
+    #[serde(deserialize_with = "perhaps_fixed_text")]
+    pub signature: Option<FixedText>,
     /// Whose name was used.
     pub claimed_sender: Option<Party>,
     /// Where the box sits.

@@ -10,7 +10,7 @@ use std::fmt;
 use crate::packet::path_marks::PathMarks;
 
 /// What one finding shows of a box's habits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Habits {
     /// The IP id of its first packet; none in IPv6.
     pub ip_id: Option<u16>,
@@ -42,7 +42,7 @@ impl Habits {
 }
 
 /// A value that stays, follows the packet that is answered, or follows nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Varying<T> {
     /// It is always this.
     Stays(T),
@@ -66,7 +66,7 @@ impl<T: Copy + PartialEq> Varying<T> {
 }
 
 /// How a box's resets come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Burst {
     /// One at a time.
     Single,
@@ -77,7 +77,7 @@ pub enum Burst {
 }
 
 /// A box's name, made of its habits: the same habits give the same name in every capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct InjectorId {
     hash: u32,
     long: bool,

@@ -10,7 +10,7 @@ use crate::packet::dissect::Undissected;
 use crate::time::Timestamp;
 
 /// Counts over a whole run. Counters of one worker are added to another's with [`Coverage::add`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Coverage {
     /// Frames judged or counted as undissected.
     pub frames: u64,

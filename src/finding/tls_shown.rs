@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::packet::frame::FrameNumber;
 
 /// Who vouches for a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Standing {
     /// No certificate was seen: TLS 1.3 encrypts it, a resumed session has none.
     #[default]
@@ -22,7 +22,7 @@ pub enum Standing {
 }
 
 /// Where the ServerHello came from, by its TTL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     /// Either packet was not seen.
     #[default]
@@ -34,7 +34,7 @@ pub enum Origin {
 }
 
 /// The version agreed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Agreed {
     /// An older one; the client offered no other, or the server marked that it could do better.
     #[default]
@@ -46,7 +46,7 @@ pub enum Agreed {
 }
 
 /// What one TLS handshake showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TlsShown {
     /// The first frame of the flow, which names it.
     pub flow: FrameNumber,

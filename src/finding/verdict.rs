@@ -36,7 +36,7 @@ impl fmt::Display for Verdict {
 }
 
 /// What is believed before any evidence is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Prior {
     /// A flow that ended abnormally early, or a question that was answered twice: 1 % (-4.6 nats). Of the 20-25 % of
     /// connections that end so, only a minority is interference (Cloudflare 2024, wire-facts 1.1 and 6.4).

@@ -18,7 +18,7 @@ use super::packet::{Datagram, IcmpError, Packet, Segment, SequenceNumber, TcpFla
 use super::path_marks::PathMarks;
 
 /// Why a frame was not judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Undissected {
     /// The link type is not one that is read.
     UnknownLinkType,

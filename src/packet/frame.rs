@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 /// Which packet of which capture file, in reading order. Within one file it is Wireshark's `frame.number`.
 ///
 /// Ordered by file first, then by number, so that it sorts in capture order over a whole run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct FrameNumber(u64);
 
 impl FrameNumber {

@@ -659,7 +659,7 @@ impl ExtendedError<'_> {
 }
 
 /// Blocking that a name server says itself it does (RFC 8914).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum AcknowledgedBlocking {
     /// The answer is made up, for policy reasons (code 4).
     Forged,

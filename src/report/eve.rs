@@ -61,7 +61,7 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use self::block::BlockRecord;
 use self::stats::StatsRecord;
-use super::escape::is_unsafe;
+use super::escape::next_unsafe;
 use super::sink::{Reported, Sink};
 use crate::finding::summary::Summary;
 
@@ -115,15 +115,12 @@ struct Careful;
 impl Formatter for Careful {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some(at) = rest.find(is_unsafe) {
+        while let Some((at, character)) = next_unsafe(rest) {
             CompactFormatter.write_string_fragment(writer, &rest[..at])?;
-            let mut characters = rest[at..].chars();
-            if let Some(character) = characters.next() {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
             }
-            rest = characters.as_str();
+            rest = &rest[at + character.len_utf8()..];
         }
         CompactFormatter.write_string_fragment(writer, rest)
     }
@@ -142,6 +139,7 @@ mod tests {
     use crate::finding::verdict::Verdict;
     use crate::finding::weight::Group;
     use crate::packet::dissect::Undissected;
+    use crate::report::escape::is_unsafe;
     use crate::report::sample;
 
     static VALIDATOR: LazyLock<jsonschema::Validator> =

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{seconds, shown};
 use crate::check::outcome::{Checked, Outcome};
-use crate::report::escape::is_unsafe;
+use crate::report::escape::quoted;
 
 /// What comes before the cases.
 #[must_use]
@@ -58,20 +58,6 @@ pub fn case(number: usize, checked: &Checked) -> String {
     }
     text.push_str("  ...\n");
     text
-}
-
-/// A string in YAML's double quotes, which are JSON's but for one more way to name a character.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::new();
-    for character in serde_json::Value::from(text).to_string().chars() {
-        if is_unsafe(character) {
-            // Writing to a string cannot fail.
-            let _ = write!(quoted, "\\U{:08X}", u32::from(character));
-        } else {
-            quoted.push(character);
-        }
-    }
-    quoted
 }
 
 #[cfg(test)]

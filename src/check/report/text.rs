@@ -126,7 +126,7 @@ mod tests {
             "accepted fixtures/b",
             "FAILED   fixtures/c # 1",
             "\n  fixtures/c # 1/case.toml:7\n    - expected  at least one rst_injection, <blocked.example>\n",
-            "    + found     none & \\u{1b}[2Jnothing\\u{a}::error::x, 100%\n",
+            "    + found     none & \\u{1b}[2Jnothing\\u{a}\\u{3a}:error::x, 100%\n",
             "                nearest: frame 3 \"x\"\n",
             "UNREAD   fixtures/d",
             "\n  fixtures/d/case.toml:2\n    unknown field `kid`; did you mean `kind`?\n",

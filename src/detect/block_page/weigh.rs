@@ -6,7 +6,7 @@ use super::answer::{Answer, Contradiction, Leads, known};
 use crate::detect::detector::Conclusion;
 use crate::detect::packs::pack::Pack;
 use crate::detect::packs::row::{Row, Scope};
-use crate::detect::provenance::{odd_marks, oddness};
+use crate::detect::provenance::{has_odd_ttl, odd_marks, oddness};
 use crate::finding::evidence::{BlockAnswerObservation, Evidence, Observation};
 use crate::finding::finding::{Device, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
@@ -59,9 +59,7 @@ pub(super) fn weigh(
     timing(answer, conclusion, &mut evidence);
     content(answer, row, &mut evidence);
 
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let odd_ttl = has_odd_ttl(&evidence);
     let mut injector = Injector::from_marks(&answer.note.marks, odd_ttl).with_window(answer.note.window);
     if let Some(Observation::KnownDevice(device)) = device {
         injector.device = Some(device);

@@ -1,7 +1,7 @@
 //! From a suspicion to a finding.
 
 use super::super::detector::Conclusion;
-use super::super::provenance::{odd_marks, oddness};
+use super::super::provenance::{has_odd_ttl, odd_marks, oddness};
 use super::case::Case;
 use super::{Seen, Stream};
 use crate::finding::evidence::{Evidence, Observation, StreamObservation};
@@ -31,7 +31,10 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
     let marks_of = |seen: &Seen| {
         let mut marks = odd_marks(&seen.note, &together, side, asked);
         if let Some(ip_id) = seen.note.marks.ip_id.filter(|_| repeats_id(seen)) {
-            marks.push(stream(StreamObservation::IpIdRepeated { ip_id }, &[seen.note.frame]));
+            marks.push(Evidence::in_stream(
+                StreamObservation::IpIdRepeated { ip_id },
+                &[seen.note.frame],
+            ));
         }
         marks
     };
@@ -42,7 +45,7 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
             &[first.earlier.note.frame, first.later.note.frame],
         ));
         if first.earlier.in_step && first.later.in_step && first.earlier.breaks == first.later.breaks {
-            evidence.push(stream(
+            evidence.push(Evidence::in_stream(
                 StreamObservation::TakesItsPlace,
                 &[first.earlier.note.frame, first.later.note.frame],
             ));
@@ -70,20 +73,23 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
     if case.went_on == 0 {
         if !case.behind.is_empty() {
             let packets = case.behind.len() as u16;
-            evidence.push(stream(StreamObservation::NeverWrote { packets }, &case.behind));
+            evidence.push(Evidence::in_stream(
+                StreamObservation::NeverWrote { packets },
+                &case.behind,
+            ));
         }
         if let Some(closed) = case.closed {
             let observation = StreamObservation::BeyondItsEnd { by: closed.by };
-            evidence.push(stream(observation, &[forged.note.frame, closed.fin]));
+            evidence.push(Evidence::in_stream(observation, &[forged.note.frame, closed.fin]));
         }
     }
     if let Some((one, two, shift)) = case.spray {
-        evidence.push(stream(StreamObservation::Sprayed { shift }, &[one, two]));
+        evidence.push(Evidence::in_stream(StreamObservation::Sprayed { shift }, &[one, two]));
     }
     let lost_each_other = case.unheard >= LOST_EACH_OTHER && case.went_on == 0;
     if lost_each_other {
         let repeats = case.unheard;
-        evidence.push(stream(StreamObservation::PeerUnheard { repeats }, &[]));
+        evidence.push(Evidence::in_stream(StreamObservation::PeerUnheard { repeats }, &[]));
     }
     if let Some(asked) = asked
         && (1..=1 << 20).contains(&asked.end.ahead_of(forged.note.ack))
@@ -99,9 +105,7 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
     // One strange segment is nothing unusual where the two ends go on talking.
     let abnormal = !case.rivals.is_empty() || case.closed.is_some() || lost_each_other;
     let (forged_frames, genuine_frames) = sort_out(case, &forged, streams, counts);
-    let odd_ttl = evidence
-        .iter()
-        .any(|item| matches!(item.observation, Observation::TtlDiffers { .. }));
+    let odd_ttl = has_odd_ttl(&evidence);
     Some(Finding {
         kind: Kind::PayloadInjection,
         conversation: flow.conversation(),
@@ -138,10 +142,6 @@ pub(super) fn weigh(case: &Case, streams: &[Stream; 2], conclusion: &Conclusion<
         injector: Some(Injector::from_marks(&forged.note.marks, odd_ttl).with_window(forged.note.window)),
         particulars: Particulars::default(),
     })
-}
-
-fn stream(observation: StreamObservation, frames: &[FrameNumber]) -> Evidence {
-    Evidence::at(Observation::Stream(observation), frames)
 }
 
 /// The forged packets and the genuine ones: other conflicts name the same side of the rivalry.

@@ -14,7 +14,8 @@ use crate::finding::finding::{Finding, Kind};
 pub(super) struct Deaths {
     by_server: BTreeMap<IpAddr, u32>,
     by_name: BTreeMap<(IpAddr, DomainId), u32>,
-    servers: BTreeMap<DomainId, BTreeSet<IpAddr>>,
+    /// At how many servers, of those at which the name died, others work and it never does.
+    serving_others: BTreeMap<DomainId, u32>,
     /// Flows that hide the name and show no other.
     hidden: BTreeMap<IpAddr, u32>,
     /// Flows in which a client was served by a server under a name.
@@ -22,7 +23,7 @@ pub(super) struct Deaths {
 }
 
 impl Deaths {
-    pub(super) fn of(findings: &[Finding], traces: &[FlowTrace]) -> Self {
+    pub(super) fn of(findings: &[Finding], traces: &[FlowTrace], baselines: &Baselines) -> Self {
         let mut deaths = Self::default();
         for trace in traces.iter().filter(|trace| trace.fate == Fate::Served) {
             if let Some(domain) = trace.domain {
@@ -32,15 +33,20 @@ impl Deaths {
                     .or_default() += 1;
             }
         }
+        let mut servers = BTreeMap::<DomainId, BTreeSet<IpAddr>>::new();
         for finding in findings.iter().filter(|finding| finding.kind == Kind::SilentDrop) {
             let server = finding.conversation.server.ip;
             *deaths.by_server.entry(server).or_default() += 1;
             if let Some(domain) = domain(finding) {
                 *deaths.by_name.entry((server, domain)).or_default() += 1;
-                deaths.servers.entry(domain).or_default().insert(server);
+                servers.entry(domain).or_default().insert(server);
             } else if hides_the_name(finding) {
                 *deaths.hidden.entry(server).or_default() += 1;
             }
+        }
+        for (domain, servers) in &servers {
+            let others = servers_that_serve_others(*domain, servers, baselines);
+            deaths.serving_others.insert(*domain, others);
         }
         deaths
     }
@@ -73,7 +79,7 @@ impl Deaths {
             }
             return;
         }
-        let servers = self.servers_that_serve_others(domain, baselines);
+        let servers = self.serving_others.get(&domain).copied().unwrap_or(0);
         if servers >= 2 {
             add(Observation::Drops(DropsObservation::DiesAtSeveralServers { servers }));
         }
@@ -106,18 +112,6 @@ impl Deaths {
         }
     }
 
-    /// Servers at which the name never works although others do (wire-facts 7.2 (b)).
-    fn servers_that_serve_others(&self, domain: DomainId, baselines: &Baselines) -> u32 {
-        let servers = self.servers.get(&domain).into_iter().flatten();
-        servers
-            .filter(|server| {
-                let served = baselines.host(**server).map_or(0, |host| host.served_by_name);
-                let own = baselines.name(**server, domain).map_or(0, |record| record.served);
-                own == 0 && served > 0
-            })
-            .count() as u32
-    }
-
     /// Whether the request is large and nothing as large is known to pass between client and server, or from the client
     /// to anywhere: a path that loses large packets swallows it whatever it names (wire-facts 8).
     fn size_may_decide(&self, finding: &Finding, baselines: &Baselines) -> bool {
@@ -126,6 +120,17 @@ impl Deaths {
             largest(finding.conversation.server.ip) < bytes && largest(finding.conversation.client.ip) < bytes
         })
     }
+}
+
+/// How many of the servers at which flows with the name died never serve it although they serve others (wire-facts 7.2
+/// (b)).
+fn servers_that_serve_others(domain: DomainId, servers: &BTreeSet<IpAddr>, baselines: &Baselines) -> u32 {
+    let serves_others = |server: &&IpAddr| {
+        let served = baselines.host(**server).map_or(0, |host| host.served_by_name);
+        let own = baselines.name(**server, domain).map_or(0, |record| record.served);
+        own == 0 && served > 0
+    };
+    servers.iter().filter(serves_others).count() as u32
 }
 
 /// Whether the flow's ClientHello hides its name.

@@ -88,8 +88,12 @@ pub(super) fn identify(findings: &mut [Finding]) {
         let windows_vary = is_drawn(traits.iter().map(|one| one.window));
         let record_ttls_vary = is_drawn(traits.iter().map(|one| one.record_ttl));
         let distances_vary = is_drawn(traits.iter().map(|one| one.hops));
+        let mut ids: BTreeMap<Option<u16>, u32> = BTreeMap::new();
+        for one in &traits {
+            *ids.entry(one.ip_id).or_default() += 1;
+        }
         for (at, one) in members.iter().zip(&traits) {
-            let twice = traits.iter().filter(|other| other.ip_id == one.ip_id).count() > 1;
+            let twice = ids.get(&one.ip_id).is_some_and(|packets| *packets > 1);
             let numbering = match (one.ip_id, one.copied) {
                 (_, Some(offset)) => Numbering::Copied(offset),
                 (Some(0), _) => Numbering::Zero,

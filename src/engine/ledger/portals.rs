@@ -23,6 +23,7 @@ pub(super) fn leave_out_what_a_portal_does(findings: &mut Vec<Finding>) {
                 .push(finding.at);
         }
     }
+    portals.values_mut().for_each(|shown| shown.sort_unstable());
     findings.retain(|finding| {
         let answers = matches!(
             finding.kind,
@@ -32,11 +33,10 @@ pub(super) fn leave_out_what_a_portal_does(findings: &mut Vec<Finding>) {
             .evidence
             .iter()
             .any(|item| matches!(item.observation, Observation::DifferingAnswers));
-        let near = |shown: &Timestamp| shown.since(finding.at).max(finding.at.since(*shown)) <= REACHES;
-        !answers
-            || contradicted
-            || !portals
-                .get(&finding.conversation.client.ip)
-                .is_some_and(|shown| shown.iter().any(near))
+        let is_near = |shown: &Vec<Timestamp>| {
+            let first = shown.partition_point(|shown| finding.at.since(*shown) > REACHES);
+            shown.get(first).is_some_and(|shown| shown.since(finding.at) <= REACHES)
+        };
+        !answers || contradicted || !portals.get(&finding.conversation.client.ip).is_some_and(is_near)
     });
 }

@@ -25,6 +25,9 @@ const MOST_NEIGHBOURS: usize = 256;
 /// The most flows of one client looked at for one finding.
 const MOST_COMPARED: usize = 4096;
 
+/// The most flows to one address looked at for one finding: more of them say no more.
+const MOST_AT_SERVER: usize = 1 << 14;
+
 /// The flows of a capture, by who opened them and to whom.
 #[derive(Debug)]
 pub(super) struct Reach<'a> {
@@ -58,11 +61,11 @@ impl<'a> Reach<'a> {
             .binary_search_by_key(&finding.conversation.first_frame, |trace| trace.first_frame)
             .map_or(Duration::ZERO, |place| client_flows[place].silence);
         let (began, ended) = (finding.at, finding.at.plus(own_silence));
-        let ever_served = self.by_server.get(&server.ip).is_some_and(|traces| {
-            traces
-                .iter()
-                .any(|trace| trace.fate == Fate::Served && trace.server.port == server.port)
-        });
+        let to_server = self.by_server.get(&server.ip).map_or(&[][..], Vec::as_slice);
+        let to_server = &to_server[..to_server.len().min(MOST_AT_SERVER)];
+        let ever_served = to_server
+            .iter()
+            .any(|trace| trace.fate == Fate::Served && trace.server.port == server.port);
         // Addresses of the other family go another way.
         let comparable = |trace: &&&FlowTrace| trace.server.ip.is_ipv4() == server.ip.is_ipv4();
         for trace in around(client_flows, finding.at).iter().filter(comparable) {
@@ -96,7 +99,6 @@ impl<'a> Reach<'a> {
         if same_address_answered {
             return;
         }
-        let to_server = self.by_server.get(&server.ip).map_or(&[][..], Vec::as_slice);
         let dead: Vec<_> = to_server
             .iter()
             .filter(|trace| is_dead(trace))

@@ -7,7 +7,7 @@ use crate::finding::weight::Group;
 use crate::payload::dns_message::AcknowledgedBlocking;
 
 /// Something about an answer that is, for all its marks tell, the resolver's own.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum BlockAnswerObservation {
     /// The answer says itself, by an extended error, that the name is blocked (RFC 8914 sections 4.5 and 4.16 to 4.18).
     SaysSo(AcknowledgedBlocking),

@@ -6,7 +6,7 @@ use super::row::{Row, proof, row};
 use crate::finding::weight::Group;
 
 /// Something a captive portal does.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum CaptivePortalObservation {
     /// The answer's status is 511 (RFC 6585 section 6).
     LoginRequired,

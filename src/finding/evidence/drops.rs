@@ -9,7 +9,7 @@ use crate::finding::weight::Group;
 use crate::packet::packet::readable;
 
 /// Something seen of packets that are not answered.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum DropsObservation {
     /// The flow was under way, then one side repeated itself and heard nothing more.
     SilenceMidStream {

@@ -6,7 +6,7 @@ use super::row::{Row, proof, row};
 use crate::finding::weight::Group::{Aftermath, Content, CrossFlow, Fingerprint, Header};
 
 /// Something seen of an ICMP error that says "administratively prohibited".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum IcmpObservation {
     /// A box says that it was told to refuse this flow, and quotes a packet of it.
     SaysProhibited {

@@ -8,7 +8,7 @@ use crate::finding::weight::Group;
 use crate::packet::packet::readable;
 
 /// Something seen of how fast a flow runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum PaceObservation {
     /// A constant rate with losses all along, and no growing delay.
     Policed {

@@ -6,7 +6,7 @@ use super::row::{Row, row};
 use crate::finding::weight::Group;
 
 /// Something about a QUIC handshake that came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum QuicDropObservation {
     /// The client's Initials, sent again and again, drew nothing.
     InitialsUnanswered {

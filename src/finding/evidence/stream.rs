@@ -8,7 +8,7 @@ use crate::finding::weight::Group::{Aftermath, Content, Header, Sequence};
 use crate::packet::packet::readable;
 
 /// Something seen in a TCP stream that makes interference more or less likely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum StreamObservation {
     /// The sender went on as if it had never written these bytes, though its peer had acknowledged them.
     NeverWrote {

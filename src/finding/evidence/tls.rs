@@ -8,7 +8,7 @@ use crate::finding::weight::Group::{Content, CrossFlow, Fingerprint, Header, Tim
 use crate::packet::packet::readable;
 
 /// Something seen in TLS handshakes that makes interception more or less likely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TlsObservation {
     /// The certificate was issued by an authority known to intercept.
     KnownInterceptor {
@@ -63,7 +63,7 @@ pub enum TlsObservation {
 }
 
 /// How one name came to have two issuers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum IssuerChange {
     /// At different addresses: sites have more than one place, and their owners more than one authority.
     OtherAddress,
