@@ -35,6 +35,7 @@ mod http;
 mod network;
 pub mod on_wire;
 mod quic;
+pub mod quic_peer;
 mod quic_visit;
 pub mod renumbering;
 mod server;

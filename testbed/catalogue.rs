@@ -22,6 +22,9 @@ pub(crate) struct Case {
     /// The kinds that are true of it; none for what is innocent.
     #[serde(default)]
     pub(crate) found: Vec<String>,
+    /// Kinds that are true of it as well.
+    #[serde(default)]
+    pub(crate) also: Vec<String>,
     /// Whether the tap sees packets nobody sent: they must be named.
     #[serde(default)]
     pub(crate) forged: bool,
@@ -91,10 +94,12 @@ impl Case {
 
     /// What its client does.
     pub(crate) fn script(&self) -> String {
+        let bed = std::env::current_exe().unwrap_or_default();
+        let bed = bed.display();
         let (name, address, v6) = (self.host(), self.address(), site_v6(self.site));
         format!(
             "HOST={name} IP={address} IP6={v6} DNS={RESOLVER} LIAR={LYING_RESOLVER} PORTAL={PORTAL_RESOLVER} \
-             PORTAL_IP={}\n{PRELUDE}\n{}\nwait\n",
+             PORTAL_IP={} BED={bed}\n{PRELUDE}\n{}\nwait\n",
             site_v4(PORTAL_SITE),
             self.client
         )
@@ -113,7 +118,7 @@ pub(crate) fn equipment(cases: &[Case]) -> String {
             site_v6(case.site)
         );
     }
-    let _ = writeln!(text, "box = [\"10.78.0.2\"]");
+    let _ = writeln!(text, "box = [\"45.80.254.1\"]");
     for case in cases.iter().filter(|case| !case.equipment.is_empty()) {
         let names = format!("\"{}\", \"*.{}\"", case.domain(), case.domain());
         let own = case.equipment.replace("@NAMES", &names).replace("@SITE", &case.name);

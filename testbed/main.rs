@@ -28,6 +28,8 @@ mod frames;
 mod mix;
 mod network;
 mod process;
+mod quic;
+mod rate;
 mod relay;
 mod sandbox;
 mod servers;
@@ -40,20 +42,26 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Mix,
+    Serial,
+    Rate,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Mix];
+    const ALL: [Self; 3] = [Self::Mix, Self::Serial, Self::Rate];
 
     const fn key(self) -> &'static str {
         match self {
             Self::Mix => "mix",
+            Self::Serial => "serial",
+            Self::Rate => "rate",
         }
     }
 
     fn run(self) -> Result<(), String> {
         match self {
             Self::Mix => mix::run(),
+            Self::Serial => mix::serial(),
+            Self::Rate => rate::run(),
         }
     }
 }
@@ -64,6 +72,9 @@ fn main() -> ExitCode {
     match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("relay", rest)) => return ended(relay::run(rest)),
         Some(("capture", rest)) => return ended(capture::run(rest)),
+        Some(("quic-server", rest)) => return ended(quic::serve(rest)),
+        Some(("quic-visit", rest)) => return ended(quic::visit(rest)),
+        Some(("flood", rest)) => return ended(rate::send(rest)),
         _ => {}
     }
     let words: Vec<&str> = arguments
@@ -73,7 +84,8 @@ fn main() -> ExitCode {
         .collect();
     let wanted: Vec<Part> = Part::ALL
         .into_iter()
-        .filter(|part| words.is_empty() || words.contains(&part.key()))
+        // What takes minutes is run only when it is named.
+        .filter(|part| words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial))
         .collect();
     // A word of `cargo test WORD` that names none of the parts is meant for other tests.
     if wanted.is_empty() || arguments.iter().any(|word| word == "--list") {

@@ -207,7 +207,8 @@ impl Network {
             .output()
             .map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.lines().skip(1).count())
+        // A socket takes frames in only once it is bound to all protocols (0003).
+        Ok(text.lines().filter(|line| line.contains(" 0003 ")).count())
     }
 }
 

@@ -21,7 +21,12 @@ impl Servers {
         certificates(dir)?;
         let web = dir.join("www");
         fs::create_dir_all(&web).map_err(|error| error.to_string())?;
-        for (name, len) in [("index.html", 12_000), ("large", 600_000), ("huge", 3_000_000)] {
+        for (name, len) in [
+            ("index.html", 12_000),
+            ("page", 80_000),
+            ("large", 600_000),
+            ("huge", 3_000_000),
+        ] {
             fs::write(web.join(name), filler(len)).map_err(|error| error.to_string())?;
         }
         let mut running = vec![
@@ -36,6 +41,14 @@ impl Servers {
         let mut odd = Running::start("odd", dir, network.inside("sv")?.args(["python3", "-u"]).arg(&script))?;
         odd.wait_to_hear("ready")?;
         running.push(odd);
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        for case in cases.iter().filter(|case| case.name.starts_with("quic")) {
+            let mut command = network.inside("sv")?;
+            command.arg(&own).args(["quic-server", &case.address()]);
+            let mut server = Running::start(&format!("server-{}", case.name), dir, &mut command)?;
+            server.wait_to_hear("ready")?;
+            running.push(server);
+        }
         for (place, address) in [("sv", site_v4(0)), ("ic", "127.0.0.1".to_owned())] {
             let line = format!(
                 "for i in $(seq 300); do curl -s -o /dev/null http://{address}/ && exit 0; sleep 0.1; done; exit 1"
