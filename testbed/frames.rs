@@ -48,6 +48,11 @@ pub(crate) fn concerns(packet: &[u8], address: &[u8]) -> bool {
     source(packet) == Some(address) || destination(packet) == Some(address)
 }
 
+/// Whether a packet is of the link itself: neighbour discovery, which no router forwards (RFC 4861).
+pub(crate) fn stays_on_the_link(packet: &[u8]) -> bool {
+    is_v6(packet) && packet.get(6) == Some(&58) && matches!(packet.get(40), Some(133..=137))
+}
+
 /// Takes one off its time to live; says whether anything is left.
 pub(crate) fn hop(packet: &mut [u8]) -> bool {
     let at = if is_v6(packet) { 7 } else { 8 };

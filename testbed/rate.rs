@@ -48,7 +48,7 @@ pub(crate) fn run() -> Result<(), String> {
 
 fn held(dir: &Path, rate: u64, seconds: u64) -> Result<(), String> {
     let traffic = background(dir, "held.pcap", rate * seconds, 3)?;
-    let mut watch = Watch::start(dir, "held", 64)?;
+    let watch = Watch::start(dir, "held", 64)?;
     let cpu_before = watch.cpu();
     let begun = Instant::now();
     let mut flood = Running::start("flood", dir, &mut flood(&traffic, rate)?)?;

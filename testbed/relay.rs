@@ -187,7 +187,8 @@ impl Relay {
     fn take(&mut self, frame: Frame) {
         let onward = 1 - frame.port;
         let due = frame.at + self.delay;
-        let Some((header, packet)) = frames::split(&frame.bytes) else {
+        let ip = frames::split(&frame.bytes).filter(|(_, packet)| !frames::stays_on_the_link(packet));
+        let Some((header, packet)) = ip else {
             self.leave(due, onward, frame.bytes);
             return;
         };
