@@ -13,7 +13,7 @@
 //! link with a delay and a router's hop, and carries out what [`blockscope::scenario::on_wire`] says. Nothing here has
 //! an address outside these namespaces.
 //!
-//! `cargo test --test testbed` runs the mix and a short look at the rate; `-- mix`, `-- serial`, `-- rate` run one part.
+//! `cargo test --test testbed` runs all but what takes minutes; `-- mix`, `serial`, `rate` or `faults` run one part.
 //! `BLOCKSCOPE_TESTBED_BIN` names another program than the one of this build, `BLOCKSCOPE_TESTBED_KEEP` a directory where
 //! captures and records are left. Where no namespaces can be made or a program is missing it says so and passes.
 
@@ -24,7 +24,9 @@
 
 mod capture;
 mod catalogue;
+mod faults;
 mod frames;
+mod link;
 mod mix;
 mod network;
 mod process;
@@ -44,16 +46,18 @@ enum Part {
     Mix,
     Serial,
     Rate,
+    Faults,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Mix, Self::Serial, Self::Rate];
+    const ALL: [Self; 4] = [Self::Mix, Self::Serial, Self::Rate, Self::Faults];
 
     const fn key(self) -> &'static str {
         match self {
             Self::Mix => "mix",
             Self::Serial => "serial",
             Self::Rate => "rate",
+            Self::Faults => "faults",
         }
     }
 
@@ -62,6 +66,7 @@ impl Part {
             Self::Mix => mix::run(),
             Self::Serial => mix::serial(),
             Self::Rate => rate::run(),
+            Self::Faults => faults::run(),
         }
     }
 }
@@ -74,7 +79,7 @@ fn main() -> ExitCode {
         Some(("capture", rest)) => return ended(capture::run(rest)),
         Some(("quic-server", rest)) => return ended(quic::serve(rest)),
         Some(("quic-visit", rest)) => return ended(quic::visit(rest)),
-        Some(("flood", rest)) => return ended(rate::send(rest)),
+        Some(("flood", rest)) => return ended(link::send(rest)),
         _ => {}
     }
     let words: Vec<&str> = arguments

@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::process::{PATIENCE, Running, wait_until};
 use crate::servers::Servers;
 use crate::told::{self, Told};
-use crate::truth;
+use crate::truth::{self, Truth};
 
 /// The program under test.
 pub(crate) fn blockscope() -> PathBuf {
@@ -212,7 +212,7 @@ fn judge(dir: &Path, cases: &[Case], order: Order) -> Result<(), String> {
         truth::packets(&dir.join("sv.pcap"))?,
         truth::packets(&dir.join("ic.pcap"))?,
     ];
-    let forged = truth::forged(&tap, &sent);
+    let truth = truth::compare(&tap, &sent);
     let from_live = told::read(&live)?;
     let from_file = read(&dir.join("r1.pcap"))?;
     let mut problems = String::new();
@@ -221,7 +221,7 @@ fn judge(dir: &Path, cases: &[Case], order: Order) -> Result<(), String> {
         for (from, told) in [("live", &from_live), ("read", &from_file)] {
             let mut own = String::new();
             // Frame numbers are those of the file.
-            let frames = (from == "read").then_some(&forged);
+            let frames = (from == "read").then_some(&truth);
             check(case, told, frames, &mut own);
             for line in own.lines() {
                 let _ = writeln!(problems, "{} ({from}): {line}", case.name);
@@ -236,6 +236,13 @@ fn judge(dir: &Path, cases: &[Case], order: Order) -> Result<(), String> {
             );
         }
     }
+    // A control at which something was forged would be none.
+    for case in cases.iter().filter(|case| case.is_control()) {
+        let address: Option<std::net::Ipv4Addr> = case.address().parse().ok();
+        if address.is_some_and(|address| truth.forged_for.contains(&address.octets()[..])) {
+            let _ = writeln!(problems, "{}: something was forged", case.name);
+        }
+    }
     for told in strangers(cases, &from_file) {
         let _ = writeln!(problems, "nobody's: {told:?}");
     }
@@ -243,7 +250,7 @@ fn judge(dir: &Path, cases: &[Case], order: Order) -> Result<(), String> {
     println!(
         "testbed: {} packets at the tap, {} of them forged; {mechanisms} mechanisms, {} controls, {} findings",
         tap.len(),
-        forged.len(),
+        truth.forged.len(),
         cases.len() - mechanisms,
         from_live.len()
     );
@@ -283,8 +290,8 @@ fn strangers<'a>(cases: &[Case], told: &'a [Told]) -> Vec<&'a Told> {
         .collect()
 }
 
-/// Holds what was told of a case against what was done; `truth` are the numbers of the packets nobody sent.
-fn check(case: &Case, all: &[Told], truth: Option<&BTreeSet<u64>>, problems: &mut String) {
+/// Holds what was told of a case against what was done; `truth` is what became of the packets.
+fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String) {
     let own: Vec<&Told> = all.iter().filter(|told| is_about(told, case)).collect();
     if case.is_control() {
         for told in own {
@@ -319,11 +326,15 @@ fn check(case: &Case, all: &[Told], truth: Option<&BTreeSet<u64>>, problems: &mu
     if case.forged && named.is_empty() {
         let _ = writeln!(problems, "no forged packet is named: {right:?}");
     }
-    let Some(truth) = truth.filter(|_| case.forged) else {
-        return;
-    };
-    let wrong: Vec<&u64> = named.difference(truth).collect();
+    let Some(truth) = truth else { return };
+    let wrong: Vec<&u64> = named.difference(&truth.forged).filter(|_| case.forged).collect();
     if !wrong.is_empty() {
         let _ = writeln!(problems, "genuine packets called forged: {wrong:?}");
+    }
+    // What a case loses by mishap is lost as well.
+    let dropped = right.iter().flat_map(|told| told.dropped.iter());
+    let wrong: Vec<&u64> = dropped.filter(|frame| !truth.lost.contains(frame)).collect();
+    if !wrong.is_empty() {
+        let _ = writeln!(problems, "packets that arrived called dropped: {wrong:?}");
     }
 }

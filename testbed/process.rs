@@ -77,6 +77,11 @@ impl Running {
         }
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Closes its standard input.
     pub(crate) fn end_input(&mut self) {
         self.child.stdin = None;

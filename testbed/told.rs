@@ -4,6 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// An address and a port.
+pub(crate) type End = (String, u64);
+
+/// Kind, verdict, name, and both ends.
+pub(crate) type Same = (String, u8, Option<String>, End, End);
+
 /// A finding as far as the testbed looks at it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Told {
@@ -11,16 +17,17 @@ pub(crate) struct Told {
     /// 1 possible, 2 likely, 3 confirmed.
     pub(crate) verdict: u8,
     pub(crate) trigger: Option<String>,
-    pub(crate) client: (String, u64),
-    pub(crate) server: (String, u64),
+    pub(crate) client: End,
+    pub(crate) server: End,
     pub(crate) forged: Vec<u64>,
+    pub(crate) dropped: Vec<u64>,
     /// Hops from the tap, if it is one number.
     pub(crate) hops: Option<u64>,
 }
 
 impl Told {
     /// What must be the same live and from the file.
-    pub(crate) fn same(&self) -> (String, u8, Option<String>, (String, u64), (String, u64)) {
+    pub(crate) fn same(&self) -> Same {
         (
             self.kind.clone(),
             self.verdict,
@@ -29,6 +36,11 @@ impl Told {
             self.server.clone(),
         )
     }
+}
+
+fn numbers(list: &Value) -> Vec<u64> {
+    let numbers = |list: &Vec<Value>| list.iter().filter_map(Value::as_u64).collect();
+    list.as_array().map(numbers).unwrap_or_default()
 }
 
 /// The findings of EVE records, of those told twice the later one.
@@ -52,10 +64,8 @@ pub(crate) fn findings(eve: &str) -> Result<Vec<Told>, String> {
             trigger: block["trigger"]["value"].as_str().map(str::to_owned),
             client: (text(&record["src_ip"]), record["src_port"].as_u64().unwrap_or(0)),
             server: (text(&record["dest_ip"]), record["dest_port"].as_u64().unwrap_or(0)),
-            forged: block["forged"]
-                .as_array()
-                .map(|frames| frames.iter().filter_map(Value::as_u64).collect())
-                .unwrap_or_default(),
+            forged: numbers(&block["forged"]),
+            dropped: numbers(&block["dropped"]),
             hops: block["injector"]["hops_from_tap"].as_u64(),
         };
         let again = all.iter_mut().find(|before| {

@@ -1,7 +1,7 @@
 //! What was really done, by comparing what passed the tap with what the servers sent: a packet in a server's name that
 //! no server sent is forged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use blockscope::capture::capture_set::CaptureSet;
@@ -28,24 +28,41 @@ pub(crate) fn packets(capture: &Path) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// The numbers of the tap's frames that came from the outside and that nobody there had sent.
-pub(crate) fn forged(tap: &[Vec<u8>], servers: &[Vec<Vec<u8>>]) -> BTreeSet<u64> {
-    let mut sent: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-    for packet in servers.iter().flatten() {
-        *sent.entry(frames::identity(packet)).or_default() += 1;
+/// What became of the packets that passed the tap, by their numbers there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    /// In a server's name, and sent by none.
+    pub(crate) forged: BTreeSet<u64>,
+    /// Of a client, and received by no server.
+    pub(crate) lost: BTreeSet<u64>,
+    /// To or from which addresses something was forged.
+    pub(crate) forged_for: BTreeSet<Vec<u8>>,
+}
+
+/// Compares the tap's capture with the servers'.
+pub(crate) fn compare(tap: &[Vec<u8>], servers: &[Vec<Vec<u8>>]) -> Truth {
+    let known: BTreeSet<Vec<u8>> = servers
+        .iter()
+        .flatten()
+        .map(|packet| frames::identity(packet))
+        .collect();
+    let mut truth = Truth::default();
+    for (number, packet) in (1..).zip(tap) {
+        // Links may double a packet: what was sent or received at all was not forged or lost.
+        if known.contains(&frames::identity(packet)) {
+            continue;
+        }
+        if let Some(source) = frames::source(packet).filter(|address| is_outside(address)) {
+            truth.forged.insert(number);
+            truth.forged_for.insert(source.to_vec());
+        } else if frames::destination(packet).is_some_and(is_outside) {
+            truth.lost.insert(number);
+        }
     }
-    let outside = |packet: &[u8]| match frames::source(packet) {
-        Some([45, 80, ..]) => true,
-        Some(address) => address.starts_with(&[0x2A, 0x0D, 0x88, 0x88]),
-        None => false,
-    };
-    (1..)
-        .zip(tap)
-        .filter(|(_, packet)| outside(packet))
-        .filter(|(_, packet)| {
-            // Links may double a packet: what was sent at all is genuine.
-            !sent.contains_key(&frames::identity(packet))
-        })
-        .map(|(number, _)| number)
-        .collect()
+    truth
+}
+
+/// Whether an address is one of the servers'.
+fn is_outside(address: &[u8]) -> bool {
+    address.starts_with(&[45, 80]) && address.len() == 4 || address.starts_with(&[0x2A, 0x0D, 0x88, 0x88])
 }
