@@ -303,7 +303,7 @@ fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String
     let right: Vec<&Told> = own
         .iter()
         .copied()
-        .filter(|told| told.verdict >= 2)
+        .filter(|told| told.verdict >= case.least as u8)
         .filter(is_right)
         .collect();
     if right.is_empty() {

@@ -1,7 +1,10 @@
 //! Namespaces of the run's own: a network that touches no other, and process ids, so that whatever it started ends with
 //! it, however it ends.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
+
+use crate::mix::blockscope;
 
 const INSIDE: &str = "BLOCKSCOPE_TESTBED_INSIDE";
 
@@ -38,6 +41,15 @@ pub(crate) fn enter(arguments: &[String]) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     }
+    let libpcap = Command::new(blockscope()).arg("interfaces").output();
+    if !libpcap.is_ok_and(|output| output.status.success()) {
+        eprintln!("testbed: skipped: libpcap is not installed (Debian: libpcap0.8)");
+        return ExitCode::SUCCESS;
+    }
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        eprintln!("testbed: skipped: this kernel has no IPv6");
+        return ExitCode::SUCCESS;
+    }
     let possible = unshare()
         .args(["sh", "-c", "ip link add t0 type veth peer name t1"])
         .output();
@@ -60,7 +72,7 @@ pub(crate) fn enter(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// With user namespaces nobody needs to be root; who is keeps the real thing, whose servers may open any file.
+/// With a user namespace nobody needs to be root; whoever is gets no more than others, so that both see the same.
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command
