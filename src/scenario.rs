@@ -14,7 +14,8 @@
 //!                          └─► capture file, and the truth about every frame
 //! ```
 //!
-//! [`bulk`] writes captures of any size by script, to measure speed with.
+//! [`bulk`] writes captures of any size by script, to measure speed with. [`on_wire`] shows the same equipment packets of
+//! a real network.
 //!
 //! Everything is drawn from one seed; the same story gives the same bytes. No clock is read and no hash map iterated.
 
@@ -24,6 +25,7 @@ mod certificate;
 mod chance;
 mod conversation;
 mod datagram;
+mod datagram_reader;
 mod dns;
 mod equipment;
 mod filtering_equipment;
@@ -31,7 +33,9 @@ pub mod forge;
 mod host;
 mod http;
 mod network;
+pub mod on_wire;
 mod quic;
+pub mod quic_peer;
 mod quic_visit;
 pub mod renumbering;
 mod server;

@@ -74,6 +74,12 @@ pub enum Observation {
     },
     /// Resets of one burst acknowledge different things, none of which the peer sent.
     ResetAckChange,
+    /// The same reset comes again and again by itself, each pause twice the last: a sender that was not heard repeats its
+    /// data so, and nobody repeats a reset.
+    ResetRetransmitted {
+        /// How often it came.
+        times: u16,
+    },
     /// The server accepted the very SYN its reset had refused.
     SynAckAfterReset {
         /// Time from the reset to the SYN-ACK.
@@ -387,6 +393,14 @@ impl Observation {
                 0.30,
                 0.001,
                 "all seven conditions of Weaver et al. NDSS 2009; margin checked: docs/calibration.md",
+            ),
+            Self::ResetRetransmitted { .. } => row(
+                "reset_retransmitted",
+                Sequence,
+                0.40,
+                0.01,
+                "RFC 9293 section 3.5.2 with RFC 6298 section 5.5: data is repeated with doubling pauses, resets are not; \
+                 seen in the testbed (rst-rewritten)",
             ),
             Self::ResetAckChange => proof(
                 "reset_ack_change",
@@ -706,6 +720,13 @@ impl fmt::Display for Observation {
                 write!(
                     f,
                     "a second reset jumps {by} bytes ahead of the first, past anything ever sent"
+                )
+            }
+            Self::ResetRetransmitted { times } => {
+                write!(
+                    f,
+                    "the same reset came {times} times by itself, each pause twice the last, as data is repeated that is not \
+                     heard"
                 )
             }
             Self::ResetAckChange => {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
+
 use super::NEAR;
-use super::case::{BURST, Case, Contradiction, Reset, is_odd};
+use super::case::{BURST, Case, Contradiction, RESETS, Reset, is_odd};
 use super::devices::{Recognised, TtlHabit, recognise};
 use crate::detect::detector::Conclusion;
 use crate::detect::signature::{ResetShape, reset_signature};
@@ -27,6 +29,11 @@ const LONG_IDLE: Duration = Duration::from_secs(5);
 
 /// Below this, a handshake's round trip is too short to tell "too fast" from scheduling noise.
 const MEASURABLE: Duration = Duration::from_millis(4);
+
+/// Repetitions of a reset, and the least of their pauses, that can be a stack's own: Linux repeats after 200 ms at the
+/// least (RFC 6298 section 2.4 asks for a second).
+const REPEATED: usize = 3;
+const LEAST_PAUSE: Duration = Duration::from_millis(150);
 
 /// Weighs the resets of `sender` (as they claim).
 pub(super) fn weigh(case: &Case, sender: Party, conclusion: &Conclusion<'_>) -> Finding {
@@ -173,9 +180,44 @@ fn sequence(case: &Case, evidence: &mut Vec<Evidence>) {
             ));
         }
     }
+    retransmitted(case, evidence);
     for pair in case.resets.windows(2) {
         sequence_jump(case, &pair[0], &pair[1], evidence);
         ack_change(case, &pair[0], &pair[1], evidence);
+    }
+}
+
+/// A reset made of the packets of a sender that is not heard any more: it is repeated as they are, in the pauses in which
+/// a stack repeats data (RFC 6298 section 5.5), and the peer sends nothing that it could answer.
+fn retransmitted(case: &Case, evidence: &mut Vec<Evidence>) {
+    let first = case.resets[0].note;
+    let alike: ArrayVec<Note, RESETS> = case.resets[1..]
+        .iter()
+        .take_while(|reset| {
+            let note = reset.note;
+            reset.peer_packets_between == 0
+                && note.seq == first.seq
+                && note.ack == first.ack
+                && note.flags == first.flags
+        })
+        .map(|reset| reset.note)
+        .collect();
+    let mut pauses: ArrayVec<Duration, RESETS> = ArrayVec::new();
+    let mut before = first.at;
+    for note in &alike {
+        pauses.push(note.at.since(before));
+        before = note.at;
+    }
+    let doubles = pauses
+        .windows(2)
+        .filter(|pair| pair[0] >= LEAST_PAUSE && pair[1] >= pair[0].mul_f64(1.7) && pair[1] <= pair[0].mul_f64(2.4))
+        .count();
+    let settled = pauses.windows(2).all(|pair| pair[1] >= pair[0].mul_f64(0.9));
+    if case.before.two_sided && alike.len() >= REPEATED && doubles >= 1 && settled {
+        let mut frames = vec![first.frame];
+        frames.extend(alike.iter().map(|note| note.frame));
+        let times = frames.len() as u16;
+        evidence.push(Evidence::at(Observation::ResetRetransmitted { times }, &frames));
     }
 }
 

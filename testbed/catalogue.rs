@@ -1,0 +1,171 @@
+//! What is done to whom, as `mix.toml` and `serial.toml` list it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::network::{LYING_RESOLVER, PORTAL_RESOLVER, RESOLVER, client, site_v4, site_v6};
+
+/// One thing that is done, and what must be said of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// Which client it runs at.
+    #[serde(default = "first")]
+    from: usize,
+    client: String,
+    #[serde(default)]
+    equipment: String,
+    /// The kinds that are true of it; none for what is innocent.
+    #[serde(default)]
+    pub(crate) found: Vec<String>,
+    /// The least verdict it must be told with.
+    #[serde(default)]
+    pub(crate) least: Least,
+    /// Kinds that are true of it as well.
+    #[serde(default)]
+    pub(crate) also: Vec<String>,
+    /// Whether the tap sees packets nobody sent: they must be named.
+    #[serde(default)]
+    pub(crate) forged: bool,
+    /// How many hops from the tap the equipment stands, where its packets tell.
+    pub(crate) hops: Option<u64>,
+    /// What the far link does to its packets by chance: shares lost, doubled and delayed.
+    pub(crate) mishap: Option<[f64; 3]>,
+    /// Which of the sites' addresses is its own.
+    #[serde(default)]
+    pub(crate) site: u8,
+}
+
+/// A verdict, as [`crate::told::Told`] counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Least {
+    /// What only a comparison of flows could tell (a rewritten packet keeps the server's marks).
+    Possible = 1,
+    #[default]
+    Likely = 2,
+}
+
+fn first() -> usize {
+    1
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    case: Vec<Case>,
+}
+
+/// The site whose address leads to the interceptor, and whose server speaks TLS 1.2 at most.
+pub(crate) const INTERCEPTED_SITE: u8 = 251;
+/// Where the captive portal's page lies.
+pub(crate) const PORTAL_SITE: u8 = 252;
+
+/// `http` and `https` visit `$HOST` at `$IP`, `other` another name there; more arguments are curl's. `ask` looks it up.
+const PRELUDE: &str = r#"
+visit() { curl -4 -k -s -S -o /dev/null -w '%{http_code} %{errormsg}\n' -m 8 --connect-to "::$IP:" "$@" || true; }
+http() { visit "http://$HOST/" "$@"; }
+https() { visit "https://$HOST/" "$@"; }
+other() { visit "https://www.control.example/" "$@"; }
+ask() { dig +time=3 +tries=1 +noall +answer +comments "@$DNS" "$HOST" "$@" || true; }
+"#;
+
+impl Case {
+    /// Its domain; nobody else's name ends like this.
+    pub(crate) fn domain(&self) -> String {
+        format!("{}.example", self.name)
+    }
+
+    /// The name its clients ask for.
+    pub(crate) fn host(&self) -> String {
+        format!("www.{}.example", self.name)
+    }
+
+    /// Its server's address.
+    pub(crate) fn address(&self) -> String {
+        site_v4(self.site)
+    }
+
+    /// The namespace its client runs in.
+    pub(crate) fn from(&self) -> String {
+        client(self.from)
+    }
+
+    /// Whether packets without a name set its equipment off.
+    pub(crate) fn equipment_hears_syns(&self) -> bool {
+        self.equipment.contains("syn_to") || self.equipment.contains("blackhole")
+    }
+
+    /// Whether it is innocent.
+    pub(crate) fn is_control(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// What its client does.
+    pub(crate) fn script(&self) -> String {
+        let bed = std::env::current_exe().unwrap_or_default();
+        let bed = bed.display();
+        let (name, address, v6) = (self.host(), self.address(), site_v6(self.site));
+        format!(
+            "HOST={name} IP={address} IP6={v6} DNS={RESOLVER} LIAR={LYING_RESOLVER} PORTAL={PORTAL_RESOLVER} \
+             PORTAL_IP={} BED={bed}\n{PRELUDE}\n{}\nwait\n",
+            site_v4(PORTAL_SITE),
+            self.client
+        )
+    }
+}
+
+/// The equipment of all cases, as the links read it.
+pub(crate) fn equipment(cases: &[Case]) -> String {
+    let mut text = String::from("[addresses]\n");
+    for case in cases {
+        let _ = writeln!(
+            text,
+            "{} = [\"{}\", \"{}\"]",
+            case.name,
+            case.address(),
+            site_v6(case.site)
+        );
+    }
+    let _ = writeln!(text, "box = [\"45.80.254.1\"]");
+    for case in cases.iter().filter(|case| !case.equipment.is_empty()) {
+        let names = format!("\"{}\", \"*.{}\"", case.domain(), case.domain());
+        let own = case.equipment.replace("@NAMES", &names).replace("@SITE", &case.name);
+        let _ = write!(text, "\n[[equipment]]\nname = \"{}\"\n{own}\n", case.name);
+    }
+    text
+}
+
+/// What bad luck the far link has, as its relay reads it.
+pub(crate) fn mishaps(cases: &[Case]) -> Vec<String> {
+    cases
+        .iter()
+        .filter_map(|case| {
+            let [loss, duplicate, reorder] = case.mishap?;
+            Some(format!("{}:{loss}:{duplicate}:{reorder}", case.address()))
+        })
+        .collect()
+}
+
+/// The cases of a list beside this file, each with an address of its own. `BLOCKSCOPE_TESTBED_ONLY` keeps those whose
+/// names hold one of its words.
+pub(crate) fn list(name: &str) -> Result<Vec<Case>, String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testbed").join(name);
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let list: List = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let only = std::env::var("BLOCKSCOPE_TESTBED_ONLY").unwrap_or_default();
+    let cases = (1..).zip(list.case).map(|(site, mut case)| {
+        case.site = match case.name.as_str() {
+            "tls-intercepted" => INTERCEPTED_SITE,
+            _ => site,
+        };
+        case
+    });
+    Ok(cases
+        .filter(|case| only.is_empty() || only.split(',').any(|word| case.name.contains(word)))
+        .collect())
+}
