@@ -45,9 +45,14 @@ fn blockscope() -> Command {
 
 /// Runs `test` of this file inside a network namespace, where one can be made.
 fn inside(test: &str) {
+    inside_by(test, &["-Urn", "--kill-child"]);
+}
+
+/// The same, with these arguments of `unshare`.
+fn inside_by(test: &str, how: &[&str]) {
     let unshare = || {
         let mut command = Command::new("unshare");
-        command.args(["-Urn", "--kill-child"]);
+        command.args(how);
         command
     };
     let possible = unshare()
@@ -92,21 +97,37 @@ fn pair(index: usize) -> (String, String) {
 }
 
 /// A running `watch`, ended when dropped.
-struct Watching(Child);
+struct Watching(Child, tempfile::NamedTempFile);
 
 impl Watching {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let captures = sockets();
+        let said = tempfile::NamedTempFile::new().unwrap();
         let child = blockscope()
             .arg("watch")
             .args(arguments)
+            .env_remove("SUDO_UID")
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(said.reopen().unwrap())
             .spawn()
             .unwrap();
-        let watching = Self(child);
-        wait_until("watch captures", || sockets() > captures);
+        let mut watching = Self(child, said);
+        wait_until("watch captures", || {
+            let ended = watching.0.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", watching.said());
+            sockets() > captures
+        });
         watching
+    }
+
+    /// What it has said on standard error so far.
+    fn said(&self) -> String {
+        fs::read_to_string(self.1.path()).unwrap()
     }
 
     fn signal(&self, name: &str) {
@@ -116,15 +137,19 @@ impl Watching {
     }
 
     /// Ends it with a signal, and gives its status and what it said on standard error.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(self) -> (Option<i32>, String) {
         self.signal("INT");
+        self.wait()
+    }
+
+    /// Waits for its end.
+    fn wait(mut self) -> (Option<i32>, String) {
         let mut ended = None;
         wait_until("watch ends", || {
             ended = self.0.try_wait().unwrap();
             ended.is_some()
         });
-        let said = std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
-        (ended.and_then(|status| status.code()), said)
+        (ended.and_then(|status| status.code()), self.said())
     }
 }
 
@@ -263,6 +288,7 @@ fn inside_a_watch_survives() {
         "eve",
         "--buffer",
         "4",
+        "--keep-net-raw",
         "-o",
         out.to_str().unwrap(),
     ];
@@ -292,6 +318,200 @@ fn inside_a_watch_survives() {
     for part in ["went down", "cannot be read any more", "is back", "Inspected "] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// The values of `key` in the status of all threads of `pid`.
+fn statuses(pid: u32, key: &str) -> BTreeSet<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let of = |status: String| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{key}:")).map(str::trim));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok().map(of))
+        .collect()
+}
+
+/// Waits until all threads of `pid` show that nothing is left to give up, and that it works.
+fn wait_until_confined(pid: u32, caps: &str) {
+    let only = |value: &str| BTreeSet::from([value.to_owned()]);
+    wait_until("seccomp", || statuses(pid, "Seccomp") == only("2"));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let expected = if matches!(set, "CapInh" | "CapAmb") {
+            "0000000000000000"
+        } else {
+            caps
+        };
+        assert_eq!(statuses(pid, set), only(expected), "{set}");
+    }
+    assert_eq!(statuses(pid, "NoNewPrivs"), only("1"));
+}
+
+#[test]
+fn a_watch_gives_up_what_it_needs_no_more() {
+    inside("inside_a_watch_gives_up");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_a_watch_gives_up() {
+    assert!(std::env::var_os(INSIDE).is_some(), "not inside");
+    let (allowed, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (out, other) = (allowed.path().join("log"), elsewhere.path().join("log"));
+    let (seen, _sent) = pair(0);
+    let started = |more: &[&str]| {
+        let arguments = [
+            "-i",
+            &seen,
+            "--buffer",
+            "4",
+            "--threads",
+            "2",
+            "-o",
+            out.to_str().unwrap(),
+        ];
+        Watching::start(&[&arguments, more].concat())
+    };
+    let keeping = started(&["--keep-net-raw", "--metrics", "127.0.0.1:0"]);
+    wait_until_confined(keeping.0.id(), "0000000000002000");
+    assert_eq!(keeping.end().0, Some(0));
+
+    let watching = started(&[]);
+    wait_until_confined(watching.0.id(), "0000000000000000");
+    // Its own directory is open to it, and no other: not by way of a link either.
+    fs::remove_file(&out).unwrap();
+    watching.signal("HUP");
+    wait_until("the log is made anew", || out.exists());
+    fs::remove_file(&out).unwrap();
+    std::os::unix::fs::symlink(&other, &out).unwrap();
+    watching.signal("HUP");
+    // The deletion of the only interface is an end with an error, because no other can be opened.
+    ip(&format!("link del {seen}"));
+    let (status, said) = watching.wait();
+    assert_eq!(status, Some(3), "{said}");
+    assert!(!other.exists(), "{said}");
+    for part in [
+        "cannot be opened anew: Permission denied",
+        "--keep-net-raw",
+        "deleted while it was watched",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn root_becomes_the_user_named_or_the_one_who_called_sudo() {
+    let is_root = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"))
+        && fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    inside_by("inside_root_becomes", &["-n", "--kill-child"]);
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_root_becomes() {
+    assert!(std::env::var_os(INSIDE).is_some(), "not inside");
+    let dir = tempfile::tempdir().unwrap();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(dir.path(), open_to_all).unwrap();
+    let out = dir.path().join("log");
+    let (seen, sent) = pair(0);
+    let arguments = [
+        "-i",
+        &seen,
+        "--buffer",
+        "4",
+        "--format",
+        "eve",
+        "-o",
+        out.to_str().unwrap(),
+    ];
+    let by_sudo = Watching::start_with(&arguments, &[("SUDO_UID", "65534"), ("SUDO_GID", "65533")]);
+    wait_until_confined(by_sudo.0.id(), "0000000000000000");
+    let ids = |pid, key| statuses(pid, key).pop_first().unwrap();
+    assert_eq!(ids(by_sudo.0.id(), "Uid"), "65534\t65534\t65534\t65534");
+    assert_eq!(ids(by_sudo.0.id(), "Gid"), "65533\t65533\t65533\t65533");
+    let said = by_sudo.end().1;
+    assert!(!said.contains("not confined"), "{said}");
+    let strict = Watching::start(&[&arguments[..], &["--user", "nobody", "--sandbox", "strict"]].concat());
+    wait_until_confined(strict.0.id(), "0000000000000000");
+    assert_eq!(ids(strict.0.id(), "Uid"), "65534\t65534\t65534\t65534");
+    // The log is that user's, and can be made anew after a rotation.
+    fs::rename(&out, dir.path().join("log.1")).unwrap();
+    strict.signal("HUP");
+    wait_until("the log is opened anew", || out.exists());
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&out).unwrap()), 65534);
+    replay(&trace("dns-bogon-in-path"), &sent);
+    wait_until("a finding is told", || {
+        fs::read_to_string(&out).unwrap().contains("dns_injection")
+    });
+    assert_eq!(strict.end().0, Some(0));
+    // Root with nobody to become is told, and with strict it is an error.
+    let output = blockscope()
+        .args(["watch", "-i", &seen, "--sandbox", "strict", "--for", "1"])
+        .env_remove("SUDO_UID")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("--user NAME"), "{said}");
+}
+
+#[test]
+fn lists_of_fingerprints_are_read_anew_on_a_signal() {
+    inside("inside_lists_are_read_anew");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_lists_are_read_anew() {
+    assert!(std::env::var_os(INSIDE).is_some(), "not inside");
+    let dir = tempfile::tempdir().unwrap();
+    let (out, list) = (dir.path().join("log"), dir.path().join("own.toml"));
+    let row = |id: &str, pattern: &str| {
+        format!(
+            "[[row]]\nid = \"{id}\"\nkind = \"http_location\"\npattern = \"{pattern}\"\nmatch = \"prefix\"\n\
+             scope = \"national\"\nconfidence = 9\nsource = \"a test\"\ndate = \"2024\"\nnote = \"A test.\"\n"
+        )
+    };
+    fs::write(&list, row("one", "http://elsewhere.example")).unwrap();
+    let (seen, sent) = pair(0);
+    let arguments = [
+        "-i",
+        &seen,
+        "--buffer",
+        "4",
+        "--format",
+        "eve",
+        "-o",
+        out.to_str().unwrap(),
+    ];
+    let watching = Watching::start(&[&arguments[..], &["--fingerprints", list.to_str().unwrap(), "-v"]].concat());
+    wait_until_confined(watching.0.id(), "0000000000000000");
+    // A list that is none changes nothing; what comes after it does.
+    fs::write(&list, "[[row]]\nnonsense").unwrap();
+    watching.signal("HUP");
+    wait_until("it was read", || watching.said().contains("stay as they were"));
+    fs::write(&list, row("two", "http://warning.example")).unwrap();
+    watching.signal("HUP");
+    wait_until("it was read", || watching.said().contains("were read anew"));
+    // Facts are learnt at the next tick.
+    watching.signal("USR1");
+    wait_until("a tick later", || watching.said().contains("Inspected "));
+    replay(&trace("redirect-on-path-race"), &sent);
+    wait_until("a finding is told", || {
+        fs::read_to_string(&out).unwrap().contains("\"file\":\"own.toml\"")
+    });
+    let (status, said) = watching.end();
+    assert_eq!(status, Some(0), "{said}");
 }
 
 #[test]

@@ -1,23 +1,25 @@
 //! `blockscope watch`.
 
+mod confine;
 mod metrics;
 mod reopen;
 mod signals;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstream::AutoStream;
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use blockscope::capture::error::CaptureError;
-use blockscope::capture::live::{LiveSettings, LiveSource, Promiscuity};
-use blockscope::engine::live::{Steering, watch};
+use blockscope::capture::live::{Delivery, LiveSettings, LiveSource, Promiscuity, Reopening};
+use blockscope::detect::packs::facts::Facts;
+use blockscope::engine::live::{Status, Steering, watch};
 use blockscope::engine::run::{Cases, Settings};
-use blockscope::finding::summary::Summary;
 use blockscope::finding::verdict::Verdict;
+use blockscope::report::escape::escaped_path;
 use blockscope::report::eve::Eve;
 use blockscope::report::sink::Sink;
 use blockscope::report::text::{Closing, Text};
@@ -25,11 +27,14 @@ use blockscope::report::threshold::Threshold;
 use blockscope::time::Timestamp;
 use clap::Args;
 use indicatif::ProgressBar;
-use tracing::error;
+use rustix::fs::{Access, access};
+use tracing::{error, warn};
 
+use self::confine::identity::Identity;
+use self::confine::{Needs, RawSockets, Sandbox, confine, directory};
 use self::metrics::Metrics;
 use self::reopen::Reopened;
-use self::signals::Signals;
+use self::signals::{Caught, Renewed, Signals};
 use super::exit::Exit;
 use super::output::{Color, Output};
 use super::read::{Format, most_flows, verdicts};
@@ -43,10 +48,12 @@ Examples:
 
 Signals:
   SIGINT, SIGTERM  conclude, report and end; once more: leave at once
-  SIGHUP           open the file of -o anew (after it was rotated)
+  SIGHUP           open the file of -o anew (after it was rotated) and read the lists of --fingerprints again
   SIGUSR1          print the summary so far on standard error
 
-Capturing needs the capability cap_net_raw, and nothing else does.
+Capturing needs the capability cap_net_raw, and nothing else does. Once everything is open, root becomes the user who
+called sudo (or --user), all capabilities are given up, and what is left is confined with Landlock and seccomp
+(--sandbox).
 
 Exit status:
   0    ended by a signal or by --for, after reporting what was known
@@ -74,9 +81,13 @@ pub(super) struct WatchArgs {
     #[arg(short, long, value_name = "BYTES", default_value_t = 262_144)]
     snaplen: u32,
 
-    /// Have the interface pass on packets for other hosts as well
-    #[arg(short, long)]
-    promiscuous: bool,
+    /// Do not have the interface pass on packets for other hosts as well
+    #[arg(short = 'p', long = "no-promiscuous-mode")]
+    not_promiscuous: bool,
+
+    /// Take packets one by one as they come, instead of in blocks (20 ms sooner; more are lost on busy links)
+    #[arg(long)]
+    immediate: bool,
 
     /// The ring in which the kernel keeps packets until they are read, per interface
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -114,6 +125,19 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "N", default_value_t = most_flows())]
     flows: NonZeroUsize,
 
+    /// As root: run as NAME, not as the user who called sudo
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// What to give up once everything is open: auto (whatever the system allows), strict (everything, or it is an
+    /// error) or off (nothing)
+    #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    sandbox: Sandbox,
+
+    /// Keep the capability cap_net_raw, so that an interface that is deleted and made again is watched again
+    #[arg(long)]
+    keep_net_raw: bool,
+
     /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     color: Color,
@@ -127,30 +151,23 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let bar = ProgressBar::hidden();
     diagnostics::start(common, &bar);
     let facts = fingerprints::facts(&args.fingerprints).map_err(|error| (Exit::Usage, error))?;
-    let live = LiveSettings {
-        filter: args.filter.clone(),
-        snaplen: args.snaplen,
-        promiscuity: if args.promiscuous {
-            Promiscuity::Everything
-        } else {
-            Promiscuity::AsItIs
-        },
-        buffer_mib: args.buffer,
-    };
-    let mut source = LiveSource::open(&args.interfaces, live).map_err(refused)?;
+    let identity = Identity::chosen(args.user.as_deref()).map_err(|error| (Exit::Usage, error))?;
+    let mut source = LiveSource::open(&args.interfaces, args.capture()).map_err(refused)?;
     let unwritable = |error: anyhow::Error| (Exit::Unreadable, error);
-    let output = args
-        .output
-        .as_deref()
-        .map(Reopened::open)
-        .transpose()
-        .map_err(unwritable)?;
-    let metrics = args.metrics.map(|address| {
-        let served = Metrics::serve(address);
-        served.with_context(|| format!("metrics at {address}"))
-    });
-    let metrics = metrics.transpose().map_err(unwritable)?;
-    let signals = Signals::listen(output.clone()).map_err(|error| unwritable(error.into()))?;
+    let owner = identity.as_ref().map(Identity::owner);
+    let output = args.output.as_deref().map(|path| Reopened::open(path, owner));
+    let output = output.transpose().map_err(unwritable)?;
+    let listener = args.metrics.map(listen).transpose().map_err(unwritable)?;
+    let signals = Caught::start().map_err(|error| unwritable(error.into()))?;
+    args.confine(identity).map_err(unwritable)?;
+    // Threads may start from here on.
+    let metrics = listener.map(Metrics::serve).transpose();
+    let metrics = metrics.map_err(|error| unwritable(error.into()))?;
+    let renewed = Renewed {
+        output: output.clone(),
+        fingerprints: args.fingerprints.clone(),
+    };
+    let signals = signals.heed(renewed).map_err(|error| unwritable(error.into()))?;
     let mut sink = sink(args, common, output, &bar)?;
     let settings = Settings {
         threads: args.threads,
@@ -164,14 +181,95 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
         until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
     };
     let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
+    for gone in &outcome.unreadable {
+        error!("{gone}");
+    }
     match &outcome.output {
         // A reader that leaves wants no more, as with any filter.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             error!("the output cannot be written: {error}");
             Ok(Exit::Unreadable)
         }
+        Some(_) | None if !outcome.unreadable.is_empty() => Ok(Exit::Unreadable),
         Some(_) | None => Ok(Exit::Ran),
     }
+}
+
+impl WatchArgs {
+    fn capture(&self) -> LiveSettings {
+        LiveSettings {
+            filter: self.filter.clone(),
+            snaplen: self.snaplen,
+            promiscuity: if self.not_promiscuous {
+                Promiscuity::AsItIs
+            } else {
+                Promiscuity::Everything
+            },
+            buffer_mib: self.buffer,
+            delivery: if self.immediate {
+                Delivery::Immediate
+            } else {
+                Delivery::Batched
+            },
+            reopening: if self.keep_net_raw || self.sandbox == Sandbox::Off {
+                Reopening::Possible
+            } else {
+                Reopening::Impossible
+            },
+        }
+    }
+
+    /// Gives up what is not needed any more, and says what could not be given up.
+    fn confine(&self, identity: Option<Identity>) -> anyhow::Result<()> {
+        if self.sandbox == Sandbox::Off {
+            return match identity {
+                Some(identity) if self.user.is_some() => identity.assume().map_err(|why| anyhow!(why)),
+                Some(_) | None => Ok(()),
+            };
+        }
+        let written: Vec<PathBuf> = self.output.iter().map(|path| place(path)).collect();
+        let needs = Needs {
+            identity,
+            raw_sockets: if self.keep_net_raw {
+                RawSockets::Kept
+            } else {
+                RawSockets::GivenUp
+            },
+            written,
+            read: self.fingerprints.clone(),
+        };
+        for shortfall in confine(&needs) {
+            match self.sandbox {
+                Sandbox::Strict => return Err(anyhow!("--sandbox strict: {}", shortfall.0)),
+                Sandbox::Auto | Sandbox::Off => warn!("not confined as it could be: {}", shortfall.0),
+            }
+        }
+        for path in &needs.written {
+            if let Err(error) = access(path, Access::WRITE_OK) {
+                warn!(
+                    "{} is not for this user to write to ({error}): its files cannot be made anew after a rotation",
+                    escaped_path(path)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where something is made to write to `path`: its directory, or the thing itself if it is no file (a device, a pipe).
+fn place(path: &Path) -> PathBuf {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => path.to_owned(),
+        Ok(_) | Err(_) => directory(path),
+    }
+}
+
+/// A port for metrics.
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!("--metrics {address}: another program listens there; give another port"),
+        _ => anyhow!("--metrics {address}: {error}"),
+    })
 }
 
 /// What to do about an interface that cannot be captured from.
@@ -237,15 +335,19 @@ impl Steering for Hold {
         self.signals.stop() || self.until.is_some_and(|until| ticks() >= until)
     }
 
-    fn status(&mut self, so_far: &Summary) {
+    fn status(&mut self, status: &Status<'_>) {
         if let Some(metrics) = &self.metrics {
-            metrics.update(so_far);
+            metrics.update(status.summary);
         }
         if self.signals.take_summary_wanted() {
             let mut text = Text::new(AutoStream::auto(io::stderr()), 100, Closing::Summary);
             // Nobody to tell that standard error is closed.
-            let _ = text.finish(so_far);
+            let _ = text.finish(status.summary);
         }
+    }
+
+    fn new_facts(&mut self) -> Option<Facts> {
+        self.signals.take_facts()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -23,12 +23,11 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Answers at `address` from now on.
+    /// Answers at `listener` from now on.
     ///
     /// # Errors
-    /// The address cannot be had, or no thread can be started.
-    pub(super) fn serve(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+    /// No thread can be started.
+    pub(super) fn serve(listener: TcpListener) -> io::Result<Self> {
         tracing::debug!("metrics at http://{}/metrics", listener.local_addr()?);
         let metrics = Self::default();
         let shared = metrics.clone();
@@ -150,6 +149,8 @@ fn label(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use blockscope::capture::source::{FileNote, Losses};
     use blockscope::finding::finding::Kind;
     use blockscope::finding::verdict::Verdict;
@@ -164,9 +165,9 @@ mod tests {
 
     #[test]
     fn counts_are_told_to_who_asks_for_them() {
-        // A port that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let metrics = Metrics::serve(address).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::serve(listener).unwrap();
         let mut summary = Summary::default();
         summary.coverage.frames = 12;
         summary.files.push(FileNote {
@@ -191,6 +192,5 @@ mod tests {
         assert!(ask(address, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nok\n"));
         assert!(ask(address, "GET /x HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404"));
         assert!(ask(address, "POST / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 400"));
-        assert!(Metrics::serve(address).is_err(), "a port is taken once");
     }
 }
