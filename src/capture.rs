@@ -9,6 +9,7 @@
 //!   -, FIFO ──────────────────► stream ──────┘                                          ├─► capture_set ─► filter
 //!   DIR ──► its captures in order of time ──────────────────────────────────────────────┘
 //!   interface ──► live
+//!   frames of findings ──► pcapng_writer ──► a file of evidence
 //! ```
 
 pub mod capture_file;
@@ -18,6 +19,7 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod live;
+pub mod pcapng_writer;
 #[cfg(test)]
 mod sample;
 pub mod source;

@@ -8,6 +8,7 @@ mod calibrate;
 mod check;
 mod control;
 mod diagnostics;
+mod doctor;
 mod exit;
 mod explain;
 mod feed;
@@ -46,6 +47,7 @@ enum Command {
     Read(read::ReadArgs),
     Watch(watch::WatchArgs),
     Interfaces(interfaces::InterfacesArgs),
+    Doctor(doctor::DoctorArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
     Calibrate(calibrate::CalibrateArgs),
@@ -71,6 +73,7 @@ pub(super) fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Watch(args) => watch::run(&args, cli.common),
         Command::Interfaces(_) => interfaces::run(),
+        Command::Doctor(args) => doctor::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
         Command::Calibrate(args) => calibrate::run(&args, cli.common),

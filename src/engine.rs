@@ -7,6 +7,7 @@
 //! threads or the size of batches, because a shard sees the same frames in the same order either way.
 
 pub mod baselines;
+pub mod evidence;
 pub mod ledger;
 pub mod live;
 pub mod run;

@@ -39,7 +39,7 @@ const POLL_WAIT_NS: i64 = 100_000_000;
 
 /// After so many quiet or busy supplies the interfaces are looked after: about a second on a quiet link.
 const QUIET_ROUNDS: u32 = 10;
-const BUSY_ROUNDS: u32 = 512;
+const BUSY_ROUNDS: u32 = 64;
 
 /// DLT numbers that libpcap hands out live and whose LINKTYPE number is another (pcap/dlt.h): raw IP.
 const DLT_RAW: i32 = 12;

@@ -1,10 +1,12 @@
 //! `blockscope watch`.
 
 mod confine;
+mod evidence_files;
 mod metrics;
 mod reopen;
 mod signals;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -15,13 +17,17 @@ use anstream::AutoStream;
 use anyhow::anyhow;
 use blockscope::capture::error::CaptureError;
 use blockscope::capture::live::{Delivery, LiveSettings, LiveSource, Promiscuity, Reopening};
+use blockscope::capture::source::RecordBatch;
 use blockscope::detect::packs::facts::Facts;
+use blockscope::engine::evidence::{Evidence, Patience};
 use blockscope::engine::live::{Status, Steering, watch};
 use blockscope::engine::run::{Cases, Settings};
+use blockscope::finding::finding::Kind;
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::escape::escaped_path;
 use blockscope::report::eve::Eve;
-use blockscope::report::sink::Sink;
+use blockscope::report::figures::counted;
+use blockscope::report::sink::{Reported, Sink};
 use blockscope::report::text::{Closing, Text};
 use blockscope::report::threshold::Threshold;
 use blockscope::time::Timestamp;
@@ -31,8 +37,9 @@ use rustix::fs::{Access, access};
 use tracing::{error, warn};
 
 use self::confine::identity::Identity;
-use self::confine::{Needs, RawSockets, Sandbox, confine, directory};
-use self::metrics::Metrics;
+use self::confine::{Needs, RawSockets, Sandbox, become_only, confine, directory};
+use self::evidence_files::{EvidenceFiles, Rotation};
+use self::metrics::{Figures, Metrics};
 use self::reopen::Reopened;
 use self::signals::{Caught, Renewed, Signals};
 use super::exit::Exit;
@@ -45,6 +52,7 @@ Examples:
   blockscope watch -i eth0                        say what is blocked, as it happens
   blockscope watch -i any -f 'port 53 or port 443'
   blockscope watch -i span0 -q --format eve -o /var/log/blockscope.json
+  blockscope watch -i eth0 -w evidence.pcapng --rotate-size 100 --keep 10
 
 Signals:
   SIGINT, SIGTERM  conclude, report and end; once more: leave at once
@@ -105,6 +113,30 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "FILE")]
     fingerprints: Vec<PathBuf>,
 
+    /// Write the packets of the flows findings are about to FILE (pcapng), in order, once they are --evidence-span old
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+
+    /// Begin another file of -w after so many MiB; the files are numbered
+    #[arg(long, value_name = "MIB", requires = "write", value_parser = clap::value_parser!(u64).range(1..))]
+    rotate_size: Option<u64>,
+
+    /// Begin another file of -w after so many seconds; the files are numbered
+    #[arg(long, value_name = "SECONDS", requires = "write", value_parser = clap::value_parser!(u64).range(1..))]
+    rotate_every: Option<u64>,
+
+    /// Keep no more than N files of -w; the oldest are removed
+    #[arg(long, value_name = "N", requires = "write")]
+    keep: Option<NonZeroUsize>,
+
+    /// How long packets wait for a finding about their flow, to be written with -w
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "write")]
+    evidence_span: u64,
+
+    /// In how much memory they wait; on a busy link it is full sooner than --evidence-span is over
+    #[arg(long, value_name = "MIB", default_value_t = 64, requires = "write", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    evidence_memory: u32,
+
     /// The least verdict to print: possible, likely or confirmed
     #[arg(long, value_name = "VERDICT", default_value = "possible", value_parser = verdicts(), hide_possible_values = true)]
     verdict: Verdict,
@@ -157,11 +189,14 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let owner = identity.as_ref().map(Identity::owner);
     let output = args.output.as_deref().map(|path| Reopened::open(path, owner));
     let output = output.transpose().map_err(unwritable)?;
+    let evidence = args.evidence(owner).map_err(unwritable)?;
     let listener = args.metrics.map(listen).transpose().map_err(unwritable)?;
     let signals = Caught::start().map_err(|error| unwritable(error.into()))?;
     args.confine(identity).map_err(unwritable)?;
     // Threads may start from here on.
-    let metrics = listener.map(Metrics::serve).transpose();
+    let metrics = listener
+        .map(|listener| Metrics::serve(listener, source.lights()))
+        .transpose();
     let metrics = metrics.map_err(|error| unwritable(error.into()))?;
     let renewed = Renewed {
         output: output.clone(),
@@ -178,9 +213,15 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let mut hold = Hold {
         signals,
         metrics,
+        evidence,
+        told: BTreeMap::new(),
         until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
     };
     let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
+    let evidence_failed = hold
+        .evidence
+        .map(WithEvidence::finish)
+        .is_some_and(|ended| ended == Ended::Failed);
     for gone in &outcome.unreadable {
         error!("{gone}");
     }
@@ -190,7 +231,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
             error!("the output cannot be written: {error}");
             Ok(Exit::Unreadable)
         }
-        Some(_) | None if !outcome.unreadable.is_empty() => Ok(Exit::Unreadable),
+        Some(_) | None if evidence_failed || !outcome.unreadable.is_empty() => Ok(Exit::Unreadable),
         Some(_) | None => Ok(Exit::Ran),
     }
 }
@@ -211,7 +252,7 @@ impl WatchArgs {
             } else {
                 Delivery::Batched
             },
-            reopening: if self.keep_net_raw || self.sandbox == Sandbox::Off {
+            reopening: if self.keep_net_raw || (self.sandbox == Sandbox::Off && self.user.is_none()) {
                 Reopening::Possible
             } else {
                 Reopening::Impossible
@@ -219,24 +260,48 @@ impl WatchArgs {
         }
     }
 
+    /// The files of `-w`.
+    fn evidence(&self, owner: Option<(u32, u32)>) -> anyhow::Result<Option<WithEvidence>> {
+        let Some(path) = &self.write else { return Ok(None) };
+        let rotation = Rotation {
+            size: self.rotate_size.map(|mib| mib.saturating_mul(1 << 20)),
+            age: self.rotate_every.map(Duration::from_secs),
+            keep: self.keep.map(NonZeroUsize::get),
+        };
+        let patience = Patience {
+            span: Duration::from_secs(self.evidence_span),
+            bytes: usize::try_from(self.evidence_memory)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(1 << 20),
+        };
+        Ok(Some(WithEvidence {
+            waiting: Evidence::new(patience),
+            files: EvidenceFiles::new(path, rotation, self.interfaces.clone(), owner)?,
+        }))
+    }
+
     /// Gives up what is not needed any more, and says what could not be given up.
     fn confine(&self, identity: Option<Identity>) -> anyhow::Result<()> {
+        let raw_sockets = if self.keep_net_raw {
+            RawSockets::Kept
+        } else {
+            RawSockets::GivenUp
+        };
         if self.sandbox == Sandbox::Off {
             return match identity {
-                Some(identity) if self.user.is_some() => identity.assume().map_err(|why| anyhow!(why)),
+                Some(identity) if self.user.is_some() => {
+                    become_only(&identity, raw_sockets).map_err(|why| anyhow!(why))
+                }
                 Some(_) | None => Ok(()),
             };
         }
-        let written: Vec<PathBuf> = self.output.iter().map(|path| place(path)).collect();
+        let written: Vec<PathBuf> = self.output.iter().chain(&self.write).map(|path| place(path)).collect();
         let needs = Needs {
             identity,
-            raw_sockets: if self.keep_net_raw {
-                RawSockets::Kept
-            } else {
-                RawSockets::GivenUp
-            },
+            raw_sockets,
             written,
-            read: self.fingerprints.clone(),
+            // A list that is replaced is another file of that name.
+            read: self.fingerprints.iter().map(|path| directory(path)).collect(),
         };
         for shortfall in confine(&needs) {
             match self.sandbox {
@@ -272,15 +337,17 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The command that lets this program capture.
+pub(super) fn give_the_capability() -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "blockscope".into());
+    format!("sudo setcap cap_net_raw+ep {}", program.display())
+}
+
 /// What to do about an interface that cannot be captured from.
 fn refused(error: CaptureError) -> (Exit, anyhow::Error) {
     match error {
         CaptureError::NotAllowed { .. } => {
-            let program = std::env::current_exe().unwrap_or_else(|_| "blockscope".into());
-            let advice = anyhow!(
-                "{error}. Give it to the program with: sudo setcap cap_net_raw+ep {}",
-                program.display()
-            );
+            let advice = anyhow!("{error}. Give it to the program with: {}", give_the_capability());
             (Exit::Unreadable, advice)
         }
         CaptureError::Filter { .. } => (Exit::Usage, error.into()),
@@ -318,7 +385,51 @@ fn sink(
 struct Hold {
     signals: Signals,
     metrics: Option<Metrics>,
+    evidence: Option<WithEvidence>,
+    /// How often a finding of each kind was told with each verdict.
+    told: BTreeMap<(Kind, Verdict), u64>,
     until: Option<Instant>,
+}
+
+/// Packets that wait to become evidence, and where it is written. What cannot be written is told there, and packets go
+/// on being judged.
+struct WithEvidence {
+    waiting: Evidence,
+    files: EvidenceFiles,
+}
+
+/// How the writing of evidence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All of it is written.
+    Whole,
+    /// Some could not be written.
+    Failed,
+}
+
+impl WithEvidence {
+    fn finish(mut self) -> Ended {
+        let _ = self.waiting.finish(&mut self.files);
+        let kept = self.waiting.kept();
+        if kept.incomplete > 0 {
+            warn!(
+                "of {} some packets had been let go before they were told, so they are not in the files of -w \
+                 (--evidence-span, --evidence-memory)",
+                counted(kept.incomplete, "finding")
+            );
+        }
+        if kept.cut > 0 {
+            warn!(
+                "{} of long flows were left out of the files of -w",
+                counted(kept.cut, "packet")
+            );
+        }
+        if self.files.failed() {
+            Ended::Failed
+        } else {
+            Ended::Whole
+        }
+    }
 }
 
 impl Steering for Hold {
@@ -337,12 +448,43 @@ impl Steering for Hold {
 
     fn status(&mut self, status: &Status<'_>) {
         if let Some(metrics) = &self.metrics {
-            metrics.update(status.summary);
+            metrics.update(Figures {
+                summary: status.summary.clone(),
+                told: self.told.clone(),
+                lag: status.lag,
+                flows: status.flows,
+                waits: status.waits,
+                kept: self
+                    .evidence
+                    .as_ref()
+                    .map(|evidence| evidence.waiting.kept())
+                    .unwrap_or_default(),
+            });
+        }
+        let now = self.now();
+        if let Some(evidence) = &mut self.evidence {
+            let _ = evidence.waiting.pass(now, &mut evidence.files);
         }
         if self.signals.take_summary_wanted() {
             let mut text = Text::new(AutoStream::auto(io::stderr()), 100, Closing::Summary);
             // Nobody to tell that standard error is closed.
             let _ = text.finish(status.summary);
+        }
+    }
+
+    fn frames(&mut self, batch: &RecordBatch) {
+        if let Some(evidence) = &mut self.evidence {
+            let _ = evidence.waiting.wait(batch, &mut evidence.files);
+        }
+    }
+
+    fn told(&mut self, reported: &Reported<'_>) {
+        let verdict = reported.judgement.verdict;
+        if let Some(verdict) = verdict {
+            *self.told.entry((reported.finding.kind, verdict)).or_default() += 1;
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.waiting.convict(reported.finding, verdict);
         }
     }
 
@@ -354,4 +496,27 @@ impl Steering for Hold {
 #[allow(clippy::disallowed_methods, reason = "how long to watch is told by the user's clock")]
 fn ticks() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::Cli;
+
+    #[test]
+    fn the_unit_for_systemd_starts_a_watch() {
+        let unit = include_str!("../../contrib/blockscope-watch@.service").replace("\\\n", " ");
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let start = start.replace("%I", "eth0").replace("%i", "eth0");
+        let start = start.replace("${METRICS}", "127.0.0.1:9464").replace("$OPTIONS", "");
+        Cli::try_parse_from(start.split_whitespace()).unwrap();
+        for line in [
+            "CapabilityBoundingSet=CAP_NET_RAW",
+            "AmbientCapabilities=CAP_NET_RAW",
+            "NoNewPrivileges=yes",
+        ] {
+            assert!(unit.lines().any(|told| told == line), "{line}");
+        }
+    }
 }

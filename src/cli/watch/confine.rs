@@ -50,7 +50,7 @@ pub(super) struct Needs {
     pub(super) raw_sockets: RawSockets,
     /// Directories files are made and removed in.
     pub(super) written: Vec<PathBuf>,
-    /// Files that are read again.
+    /// Directories files are read in.
     pub(super) read: Vec<PathBuf>,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn confine(needs: &Needs) -> Vec<Shortfall> {
     note("threads", alone());
     note("capabilities", capabilities::close(needs.raw_sockets));
     match &needs.identity {
-        Some(identity) => note("user", identity.assume()),
+        Some(identity) => note("user", identity.assume(needs.raw_sockets)),
         None => note("user", identity::is_not_root()),
     }
     note("capabilities", capabilities::leave(needs.raw_sockets));
@@ -78,6 +78,15 @@ pub(super) fn confine(needs: &Needs) -> Vec<Shortfall> {
     note("landlock", paths::confine(&needs.written, &needs.read));
     note("seccomp", syscalls::confine(needs.raw_sockets));
     shortfalls
+}
+
+/// Becomes another user and nothing else; that user has no capability but what `raw_sockets` take.
+///
+/// # Errors
+/// When that is not possible.
+pub(super) fn become_only(identity: &Identity, raw_sockets: RawSockets) -> Result<(), String> {
+    identity.assume(raw_sockets)?;
+    capabilities::leave(raw_sockets)
 }
 
 /// The directory `path` lies in, which it may be created in anew.

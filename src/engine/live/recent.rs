@@ -196,6 +196,7 @@ fn identity(finding: &Finding) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::source::{FileNote, Losses};
     use crate::report::sample;
 
     fn found(findings: Vec<Finding>) -> Report {
@@ -223,6 +224,34 @@ mod tests {
         assert_eq!((risen.len(), risen[0].before), (1, Some(first[0].verdict)));
         assert!(risen[0].verdict > first[0].verdict);
         assert!(recent.judge(&baselines, &losses, sample::AT).is_empty());
+    }
+
+    #[test]
+    fn what_rests_on_absence_is_kept_back_where_frames_were_lost() {
+        let file = |frames, kernel| {
+            [FileNote {
+                frames,
+                lost: Losses { kernel, interface: 0 },
+                ..FileNote::default()
+            }]
+        };
+        let later = sample::AT.plus(Duration::from_secs(1));
+        for (lost, told) in [(0, 2), (1, 2), (50, 1)] {
+            let (mut recent, mut losses) = (Recent::default(), LossLog::default());
+            losses.note(&file(0, 0), sample::AT, sample::AT);
+            losses.note(&file(10_000, lost), later, later);
+            let forged = sample::reset();
+            let mut silence = forged.clone();
+            silence.kind = Kind::VolumeFreeze;
+            recent.enter(found(vec![forged, silence]), &losses, later);
+            let news = recent.judge(&Baselines::default(), &losses, later);
+            assert_eq!((news.len(), recent.withheld()), (told, 2 - told as u64), "{lost}");
+            let cautioned = |news: &News| {
+                let mut observations = news.finding.evidence.iter().map(|item| item.observation.key());
+                observations.any(|key| key == "capture_loss")
+            };
+            assert!(news.iter().all(|news| cautioned(news) == (lost > 0)), "{lost}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use caps::securebits::set_keepcaps;
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgroups, setresgid, setresuid};
 
+use super::RawSockets;
+
 /// A user to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Identity {
@@ -47,8 +49,9 @@ impl Identity {
         (self.uid.as_raw(), self.gid.as_raw())
     }
 
-    /// Becomes this user for good. Capabilities that are permitted stay so until they are given up.
-    pub(in super::super) fn assume(&self) -> Result<(), String> {
+    /// Becomes this user for good. Capabilities go with root, unless `raw_sockets` are kept: then they stay permitted
+    /// until they are given up.
+    pub(super) fn assume(&self, raw_sockets: RawSockets) -> Result<(), String> {
         let told = |error: nix::Error| format!("cannot become user {}: {error}", self.uid);
         let name = self.name.as_ref().and_then(|name| CString::new(name.as_str()).ok());
         match name {
@@ -56,7 +59,7 @@ impl Identity {
             None => setgroups(&[self.gid]),
         }
         .map_err(told)?;
-        set_keepcaps(true).map_err(|error| error.to_string())?;
+        set_keepcaps(raw_sockets == RawSockets::Kept).map_err(|error| error.to_string())?;
         setresgid(self.gid, self.gid, self.gid).map_err(told)?;
         setresuid(self.uid, self.uid, self.uid).map_err(told)?;
         set_keepcaps(false).map_err(|error| error.to_string())
