@@ -8,6 +8,7 @@ mod calibrate;
 mod check;
 mod control;
 mod diagnostics;
+#[cfg(target_os = "linux")]
 mod doctor;
 mod exit;
 mod explain;
@@ -47,6 +48,7 @@ enum Command {
     Read(read::ReadArgs),
     Watch(watch::WatchArgs),
     Interfaces(interfaces::InterfacesArgs),
+    #[cfg(target_os = "linux")]
     Doctor(doctor::DoctorArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
@@ -73,6 +75,7 @@ pub(super) fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Watch(args) => watch::run(&args, cli.common),
         Command::Interfaces(_) => interfaces::run(),
+        #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),

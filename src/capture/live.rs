@@ -10,6 +10,10 @@
 //! still open one ([`Reopening`]); if none is left that packets could come from, that is an error and the end. All of it
 //! is said.
 
+#[cfg(target_os = "linux")]
+mod link_state;
+#[cfg(not(target_os = "linux"))]
+#[path = "live/link_state_elsewhere.rs"]
 mod link_state;
 
 use std::os::fd::AsFd;

@@ -1,5 +1,6 @@
 //! `blockscope watch`.
 
+mod complaints;
 mod confine;
 mod evidence_files;
 mod metrics;
@@ -36,6 +37,7 @@ use indicatif::ProgressBar;
 use rustix::fs::{Access, access};
 use tracing::{error, warn};
 
+use self::complaints::Complaints;
 use self::confine::identity::Identity;
 use self::confine::{Needs, RawSockets, Sandbox, become_only, confine, directory};
 use self::evidence_files::{EvidenceFiles, Rotation};
@@ -215,6 +217,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
         metrics,
         evidence,
         told: BTreeMap::new(),
+        complaints: Complaints::default(),
         until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
     };
     let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
@@ -388,6 +391,7 @@ struct Hold {
     evidence: Option<WithEvidence>,
     /// How often a finding of each kind was told with each verdict.
     told: BTreeMap<(Kind, Verdict), u64>,
+    complaints: Complaints,
     until: Option<Instant>,
 }
 
@@ -447,6 +451,7 @@ impl Steering for Hold {
     }
 
     fn status(&mut self, status: &Status<'_>) {
+        self.complaints.hear(status, ticks());
         if let Some(metrics) = &self.metrics {
             metrics.update(Figures {
                 summary: status.summary.clone(),

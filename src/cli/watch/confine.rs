@@ -10,9 +10,16 @@
 //!
 //! All of it holds for the calling thread and those it starts, so it is done before any other thread runs.
 
+#[cfg(target_os = "linux")]
 mod capabilities;
+#[cfg(target_os = "linux")]
 pub(super) mod identity;
+#[cfg(not(target_os = "linux"))]
+#[path = "confine/elsewhere.rs"]
+pub(super) mod identity;
+#[cfg(target_os = "linux")]
 mod paths;
+#[cfg(target_os = "linux")]
 mod syscalls;
 
 use std::path::{Path, PathBuf};
@@ -58,7 +65,14 @@ pub(super) struct Needs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shortfall(pub(super) String);
 
+/// Says that nothing could be given up.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn confine(_: &Needs) -> Vec<Shortfall> {
+    vec![Shortfall("only done on Linux".to_owned())]
+}
+
 /// Gives up everything but `needs`, and says what could not be given up.
+#[cfg(target_os = "linux")]
 pub(super) fn confine(needs: &Needs) -> Vec<Shortfall> {
     let mut shortfalls = Vec::new();
     let mut note = |what: &str, outcome: Result<(), String>| {
@@ -86,7 +100,9 @@ pub(super) fn confine(needs: &Needs) -> Vec<Shortfall> {
 /// When that is not possible.
 pub(super) fn become_only(identity: &Identity, raw_sockets: RawSockets) -> Result<(), String> {
     identity.assume(raw_sockets)?;
-    capabilities::leave(raw_sockets)
+    #[cfg(target_os = "linux")]
+    capabilities::leave(raw_sockets)?;
+    Ok(())
 }
 
 /// The directory `path` lies in, which it may be created in anew.
@@ -98,6 +114,7 @@ pub(super) fn directory(path: &Path) -> PathBuf {
 }
 
 /// That no other thread runs: it would keep what this one gives up.
+#[cfg(target_os = "linux")]
 fn alone() -> Result<(), String> {
     match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
         Ok(1) => Ok(()),

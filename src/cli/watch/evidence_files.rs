@@ -7,7 +7,6 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use blockscope::report::escape::escaped_path;
 use blockscope::time::Timestamp;
 
 use super::confine::directory;
+use super::reopen::hand_over;
 
 /// When another file is begun, and how many stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,10 +98,8 @@ impl EvidenceFiles {
             Ok(_) | Err(_) => {}
         }
         files.begin(Timestamp::EPOCH).with_context(|| told(path))?;
-        if let (Some(open), Some((uid, gid))) = (&files.open, owner)
-            && open.regular
-        {
-            fchown(&open.file, Some(uid), Some(gid)).with_context(|| told(path))?;
+        if let Some(open) = files.open.as_ref().filter(|open| open.regular) {
+            hand_over(&open.file, path, owner);
         }
         Ok(files)
     }

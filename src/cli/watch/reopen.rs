@@ -24,9 +24,8 @@ impl Reopened {
     pub(super) fn open(path: &Path, owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
         let is_new = !path.exists();
         let file = append(path).with_context(|| format!("cannot write {}", escaped_path(path)))?;
-        if let (true, Some((uid, gid))) = (is_new, owner) {
-            fchown(&file, Some(uid), Some(gid))
-                .with_context(|| format!("cannot give {} to user {uid}", escaped_path(path)))?;
+        if is_new {
+            hand_over(&file, path, owner);
         }
         Ok(Self {
             path: path.to_owned(),
@@ -66,6 +65,14 @@ impl Write for Reopened {
 
     fn flush(&mut self) -> io::Result<()> {
         self.lock().flush()
+    }
+}
+
+/// Gives a file that was just made to `owner`, if there is one. That user can write to it either way.
+pub(super) fn hand_over(file: &File, path: &Path, owner: Option<(u32, u32)>) {
+    let Some((uid, gid)) = owner else { return };
+    if let Err(error) = fchown(file, Some(uid), Some(gid)) {
+        tracing::warn!("{} cannot be given to user {uid}: {error}", escaped_path(path));
     }
 }
 

@@ -120,6 +120,7 @@ const OLD_CALLS: &[c_long] = &[
 const OLD_CALLS: &[c_long] = &[];
 
 /// The `ioctl` requests made: of terminals, of descriptors, and whether an interface is up.
+#[allow(clippy::unnecessary_cast, reason = "their type is another with musl")]
 const REQUESTS: [u64; 5] = [
     libc::TCGETS as u64,
     libc::TIOCGWINSZ as u64,
