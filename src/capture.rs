@@ -19,6 +19,8 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod live;
+#[cfg(target_os = "linux")]
+pub mod netdevice;
 pub mod pcapng_writer;
 #[cfg(test)]
 mod sample;

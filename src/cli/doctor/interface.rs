@@ -1,44 +1,29 @@
 //! How an interface is set: up, its MTU, and what its driver merges or splits before or after packets are seen.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use blockscope::capture::netdevice::{GetsNumber, NetDevices};
 
 use super::check::{Check, State};
-
-/// `ethtool` commands that get one setting (linux/ethtool.h), and LRO's bit among the flags.
-const ETHTOOL_GTSO: u32 = 0x1e;
-const ETHTOOL_GGSO: u32 = 0x23;
-const ETHTOOL_GFLAGS: u32 = 0x25;
-const ETHTOOL_GGRO: u32 = 0x2b;
-const ETH_FLAG_LRO: u32 = 1 << 15;
 
 /// An interface that can be asked how it is set. Asking takes no privilege.
 #[derive(Debug)]
 pub(super) struct Interface<'a> {
     name: &'a str,
-    socket: OwnedFd,
-}
-
-/// A request and its answer (linux/ethtool.h, struct ethtool_value).
-#[repr(C)]
-struct EthtoolValue {
-    command: u32,
-    data: u32,
+    devices: NetDevices,
 }
 
 impl<'a> Interface<'a> {
     /// # Errors
     /// No socket can be had.
     pub(super) fn named(name: &'a str) -> io::Result<Self> {
-        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-        Ok(Self { name, socket })
+        let devices = NetDevices::open()?;
+        Ok(Self { name, devices })
     }
 
     /// Whether it is up and has a carrier.
     pub(super) fn link(&self) -> Check {
-        let Ok(flags) = self.flags() else {
+        let Ok(flags) = self.devices.flags(self.name) else {
             return Check::unknown("interface", "the kernel does not say whether it is up");
         };
         if flags & libc::IFF_UP == 0 {
@@ -54,10 +39,10 @@ impl<'a> Interface<'a> {
 
     /// Whether packets are merged before they are seen, or seen before they are split.
     pub(super) fn offloads(&self) -> Check {
-        let gro = self.setting(ETHTOOL_GGRO).map(|value| value != 0);
-        let lro = self.setting(ETHTOOL_GFLAGS).map(|flags| flags & ETH_FLAG_LRO != 0);
-        let sent = [("tso", ETHTOOL_GTSO), ("gso", ETHTOOL_GGSO)]
-            .map(|(name, command)| (name, matches!(self.setting(command), Ok(1..))));
+        let gro = self.get(GetsNumber::Gro).map(|value| value != 0);
+        let lro = self.get(GetsNumber::Flags).map(|flags| flags & GetsNumber::LRO != 0);
+        let sent = [("tso", GetsNumber::Tso), ("gso", GetsNumber::Gso)]
+            .map(|(name, command)| (name, matches!(self.get(command), Ok(1..))));
         if gro.is_err() && lro.is_err() {
             return Check::unknown("offloads", "its driver does not say which packets it merges");
         }
@@ -89,45 +74,7 @@ impl<'a> Interface<'a> {
         }
     }
 
-    #[allow(unsafe_code)]
-    fn flags(&self) -> io::Result<i32> {
-        let mut request = self.request()?;
-        // SAFETY: the descriptor is open, and SIOCGIFFLAGS reads the name of the ifreq passed and writes its flags.
-        let outcome = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
-        if outcome < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call succeeded, so the flags are what the union holds.
-        Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
-    }
-
-    /// What the driver answers to a command that gets a value.
-    #[allow(unsafe_code)]
-    fn setting(&self, command: u32) -> io::Result<u32> {
-        let mut value = EthtoolValue { command, data: 0 };
-        let mut request = self.request()?;
-        request.ifr_ifru.ifru_data = (&raw mut value).cast();
-        // SAFETY: the descriptor is open; SIOCETHTOOL reads the name of the ifreq passed and, for the commands above,
-        // reads and writes an ethtool_value behind its pointer, which outlives the call.
-        let outcome = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-        if outcome < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(value.data)
-    }
-
-    /// A request about this interface.
-    #[allow(unsafe_code)]
-    fn request(&self) -> io::Result<libc::ifreq> {
-        // SAFETY: ifreq is plain data of integers, pointers and unions of them, for which zeroes are a value.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        // The last byte stays zero.
-        if self.name.len() >= request.ifr_name.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV));
-        }
-        for (to, from) in request.ifr_name.iter_mut().zip(self.name.bytes()) {
-            *to = from as libc::c_char;
-        }
-        Ok(request)
+    fn get(&self, command: GetsNumber) -> io::Result<u32> {
+        self.devices.ethtool(self.name, command)
     }
 }

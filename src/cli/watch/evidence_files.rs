@@ -73,6 +73,9 @@ impl EvidenceFiles {
         names: Vec<String>,
         owner: Option<(u32, u32)>,
     ) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            bail!("-w writes to files; standard output is for findings");
+        }
         let mut files = Self {
             path: path.to_owned(),
             rotation,
@@ -311,7 +314,9 @@ mod tests {
         let path = dir.path().join("e.pcapng");
         let mut files = EvidenceFiles::new(&path, Rotation::default(), Vec::new(), None).unwrap();
         files.take(&frame(0, b"x"), None).unwrap();
-        let error = EvidenceFiles::new(&path, Rotation::default(), Vec::new(), None).unwrap_err();
-        assert!(error.to_string().contains("is not overwritten"), "{error}");
+        for (path, told) in [(path.as_path(), "is not overwritten"), (Path::new("-"), "for findings")] {
+            let error = EvidenceFiles::new(path, Rotation::default(), Vec::new(), None).unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
     }
 }
