@@ -240,7 +240,8 @@ mod tests {
             let (mut recent, mut losses) = (Recent::default(), LossLog::default());
             losses.note(&file(0, 0), sample::AT, sample::AT);
             losses.note(&file(10_000, lost), later, later);
-            let forged = sample::reset();
+            let mut forged = sample::reset();
+            forged.evidence.retain(|item| item.observation.key() != "capture_loss");
             let mut silence = forged.clone();
             silence.kind = Kind::VolumeFreeze;
             recent.enter(found(vec![forged, silence]), &losses, later);
