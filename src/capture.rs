@@ -9,6 +9,7 @@
 //!   -, FIFO ──────────────────► stream ──────┘                                          ├─► capture_set ─► filter
 //!   DIR ──► its captures in order of time ──────────────────────────────────────────────┘
 //!   interface ──► live
+//!   frames of findings ──► pcapng_writer ──► a file of evidence
 //! ```
 
 mod ahead;
@@ -19,6 +20,9 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod live;
+#[cfg(target_os = "linux")]
+pub mod netdevice;
+pub mod pcapng_writer;
 #[cfg(test)]
 mod sample;
 pub mod source;

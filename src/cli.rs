@@ -8,6 +8,8 @@ mod calibrate;
 mod check;
 mod control;
 mod diagnostics;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod exit;
 mod explain;
 mod feed;
@@ -47,6 +49,8 @@ enum Command {
     Read(read::ReadArgs),
     Watch(watch::WatchArgs),
     Interfaces(interfaces::InterfacesArgs),
+    #[cfg(target_os = "linux")]
+    Doctor(doctor::DoctorArgs),
     Forge(forge::ForgeArgs),
     Explain(explain::ExplainArgs),
     Calibrate(calibrate::CalibrateArgs),
@@ -72,6 +76,8 @@ pub(super) fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, cli.common),
         Command::Watch(args) => watch::run(&args, cli.common),
         Command::Interfaces(_) => interfaces::run(),
+        #[cfg(target_os = "linux")]
+        Command::Doctor(args) => doctor::run(&args, cli.common),
         Command::Forge(args) => forge::run(&args, cli.common),
         Command::Explain(args) => explain::run(&args),
         Command::Calibrate(args) => calibrate::run(&args, cli.common),

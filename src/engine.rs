@@ -10,6 +10,7 @@
 
 pub mod arrival;
 pub mod baselines;
+pub mod evidence;
 pub mod journal;
 pub mod ledger;
 pub mod live;

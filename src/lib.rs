@@ -26,6 +26,7 @@
 //!        and, add-only, baselines ─────────────┘  (what all flows of a host show; read when no worker writes)
 //!
 //!        From a live interface the same, at every tick and as far as is known by then.             engine/live
+//!        Its frames wait beside that, for findings to say which of them are evidence.          engine/evidence
 //!        Of many captures in parts that a journal keeps, put together before the ledger compares.  engine/part
 //!
 //!        Beside it: fixture/ and check/ hold what is found against what is expected, calibrate/ against what is true;

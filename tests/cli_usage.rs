@@ -10,6 +10,33 @@ fn blockscope(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
+fn help_tells_how_to_watch_and_what_is_given_up() {
+    let (status, help, _) = blockscope(&["watch", "--help"]);
+    assert_eq!(status, Some(0));
+    for part in [
+        "-p, --no-promiscuous-mode",
+        "--immediate",
+        "-w, --write",
+        "--rotate-size",
+        "--rotate-every",
+        "--keep ",
+        "--evidence-span",
+        "--evidence-memory",
+        "--user",
+        "--sandbox",
+        "--keep-net-raw",
+        "SIGHUP",
+        "cap_net_raw",
+        "130",
+    ] {
+        assert!(help.contains(part), "{part}\n{help}");
+    }
+    let (status, help, _) = blockscope(&["doctor", "--help"]);
+    assert_eq!(status, Some(0));
+    assert!(help.contains("--for") && help.contains("Exit status:"), "{help}");
+}
+
+#[test]
 fn help_tells_of_every_subcommand_option_and_exit_status() {
     let (status, help, _) = blockscope(&["--help"]);
     assert_eq!(status, Some(0));

@@ -3,17 +3,19 @@
 //!
 //! The test runs itself again inside the namespace. Where none can be made it says so and passes.
 
+mod netns;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use blockscope::capture::capture_set::CaptureSet;
-use blockscope::capture::source::{RecordBatch, Source, Supply};
 use blockscope::fixture::reading::{Manner, read_file};
-use blockscope::time::Timestamp;
+use netns::{
+    Watching, assert_inside, blockscope, findings, frames, get, inside, inside_by, ip, pair, replay, sockets, trace,
+    wait_until,
+};
 use serde_json::Value;
 
 /// Short captures of several kinds, and look-alikes.
@@ -29,164 +31,6 @@ const REPLAYED: [&str; 9] = [
     "tls-alert-injection",
 ];
 
-/// Says that we are inside the namespace.
-const INSIDE: &str = "BLOCKSCOPE_TEST_INSIDE";
-
-fn trace(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
-        .join("trace.pcap")
-}
-
-fn blockscope() -> Command {
-    Command::new(assert_cmd::cargo::cargo_bin!("blockscope"))
-}
-
-/// Runs `test` of this file inside a network namespace, where one can be made.
-fn inside(test: &str) {
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.args(["-Urn", "--kill-child"]);
-        command
-    };
-    let possible = unshare()
-        .args(["sh", "-c", "ip link add t0 type veth peer name t1"])
-        .output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespace with virtual interfaces can be made here");
-        return;
-    }
-    if blockscope()
-        .arg("interfaces")
-        .output()
-        .is_ok_and(|output| !output.status.success())
-    {
-        eprintln!("skipped: libpcap is not installed");
-        return;
-    }
-    let status = unshare()
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test}: {status}");
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-    assert!(status.success(), "ip {arguments}");
-}
-
-/// A pair of interfaces: what is sent on the second is seen on the first. Nobody else sends.
-fn pair(index: usize) -> (String, String) {
-    let (seen, sent) = (format!("seen{index}"), format!("sent{index}"));
-    ip(&format!("link add {seen} mtu 9000 type veth peer name {sent} mtu 9000"));
-    for name in [&seen, &sent] {
-        // Without IPv6 of its own the kernel sends nothing by itself.
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-        ip(&format!("link set {name} up arp off"));
-    }
-    (seen, sent)
-}
-
-/// A running `watch`, ended when dropped.
-struct Watching(Child);
-
-impl Watching {
-    fn start(arguments: &[&str]) -> Self {
-        let captures = sockets();
-        let child = blockscope()
-            .arg("watch")
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let watching = Self(child);
-        wait_until("watch captures", || sockets() > captures);
-        watching
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Ends it with a signal, and gives its status and what it said on standard error.
-    fn end(mut self) -> (Option<i32>, String) {
-        self.signal("INT");
-        let mut ended = None;
-        wait_until("watch ends", || {
-            ended = self.0.try_wait().unwrap();
-            ended.is_some()
-        });
-        let said = std::io::read_to_string(self.0.stderr.take().unwrap()).unwrap();
-        (ended.and_then(|status| status.code()), said)
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Packet sockets in this namespace.
-fn sockets() -> usize {
-    fs::read_to_string("/proc/self/net/packet")
-        .unwrap()
-        .lines()
-        .filter(|line| line.contains(" 0003 "))
-        .count()
-}
-
-/// Waits for half a minute at the most.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..300 {
-        if is_so() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    panic!("never: {what}");
-}
-
-/// Sends the frames of a capture on `interface`, at the pace they were captured at.
-fn replay(capture: &Path, interface: &str) {
-    let mut sender = pcap::Capture::from_device(interface).unwrap().open().unwrap();
-    let mut source = CaptureSet::open(&[capture.to_owned()]);
-    let mut batch = RecordBatch::default();
-    let mut before: Option<Timestamp> = None;
-    while source.supply(&mut batch).unwrap() == Supply::Records {
-        for record in &batch.records {
-            thread::sleep(before.map_or(Duration::ZERO, |before| record.at.since(before)));
-            before = Some(record.at);
-            sender.sendpacket(batch.frame(record).bytes).unwrap();
-        }
-    }
-}
-
-/// Kind, verdict and name of each `block` record.
-fn findings(eve: &str) -> BTreeSet<(String, String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    eve.lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|record| record["event_type"] == "block")
-        .map(|record| {
-            let block = &record["block"];
-            (
-                text(&block["kind"]),
-                text(&block["verdict"]),
-                text(&block["trigger"]["value"]),
-            )
-        })
-        .collect()
-}
-
 #[test]
 fn what_is_told_live_is_what_the_capture_tells() {
     inside("inside_what_is_told_live");
@@ -195,7 +39,7 @@ fn what_is_told_live_is_what_the_capture_tells() {
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_what_is_told_live() {
-    assert!(std::env::var_os(INSIDE).is_some(), "not inside");
+    assert_inside();
     let dir = tempfile::tempdir().unwrap();
     thread::scope(|scope| {
         let started: Vec<_> = REPLAYED
@@ -252,7 +96,7 @@ fn a_watch_survives_an_interface_that_goes_and_a_log_that_is_rotated() {
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_a_watch_survives() {
-    assert!(std::env::var_os(INSIDE).is_some(), "not inside");
+    assert_inside();
     let dir = tempfile::tempdir().unwrap();
     let (out, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
     let (seen, sent) = pair(0);
@@ -263,6 +107,7 @@ fn inside_a_watch_survives() {
         "eve",
         "--buffer",
         "4",
+        "--keep-net-raw",
         "-o",
         out.to_str().unwrap(),
     ];
@@ -292,6 +137,272 @@ fn inside_a_watch_survives() {
     for part in ["went down", "cannot be read any more", "is back", "Inspected "] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// The values of `key` in the status of all threads of `pid`.
+fn statuses(pid: u32, key: &str) -> BTreeSet<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let of = |status: String| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{key}:")).map(str::trim));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok().map(of))
+        .collect()
+}
+
+/// Waits until all threads of `pid` show that nothing is left to give up, and that it works.
+fn wait_until_confined(pid: u32, caps: &str) {
+    let only = |value: &str| BTreeSet::from([value.to_owned()]);
+    wait_until("seccomp", || statuses(pid, "Seccomp") == only("2"));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let expected = if matches!(set, "CapInh" | "CapAmb") {
+            "0000000000000000"
+        } else {
+            caps
+        };
+        assert_eq!(statuses(pid, set), only(expected), "{set}");
+    }
+    assert_eq!(statuses(pid, "NoNewPrivs"), only("1"));
+}
+
+#[test]
+fn a_watch_gives_up_what_it_needs_no_more() {
+    inside("inside_a_watch_gives_up");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_a_watch_gives_up() {
+    assert_inside();
+    let (allowed, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (out, other) = (allowed.path().join("log"), elsewhere.path().join("log"));
+    let (seen, _sent) = pair(0);
+    let started = |more: &[&str]| {
+        let arguments = [
+            "-i",
+            &seen,
+            "--buffer",
+            "4",
+            "--threads",
+            "2",
+            "-o",
+            out.to_str().unwrap(),
+        ];
+        Watching::start(&[&arguments, more].concat())
+    };
+    let keeping = started(&["--keep-net-raw", "--metrics", "127.0.0.1:0"]);
+    wait_until_confined(keeping.0.id(), "0000000000002000");
+    assert_eq!(keeping.end().0, Some(0));
+
+    let watching = started(&[]);
+    wait_until_confined(watching.0.id(), "0000000000000000");
+    // Its own directory is open to it, and no other: not by way of a link either.
+    fs::remove_file(&out).unwrap();
+    watching.signal("HUP");
+    wait_until("the log is made anew", || out.exists());
+    fs::remove_file(&out).unwrap();
+    std::os::unix::fs::symlink(&other, &out).unwrap();
+    watching.signal("HUP");
+    // The deletion of the only interface is an end with an error, because no other can be opened.
+    ip(&format!("link del {seen}"));
+    let (status, said) = watching.wait();
+    assert_eq!(status, Some(3), "{said}");
+    assert!(!other.exists(), "{said}");
+    for part in [
+        "cannot be opened anew: Permission denied",
+        "--keep-net-raw",
+        "deleted while it was watched",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn root_becomes_the_user_named_or_the_one_who_called_sudo() {
+    let is_root = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"))
+        && fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    inside_by("inside_root_becomes", &["-n", "--kill-child"]);
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_root_becomes() {
+    assert_inside();
+    let dir = tempfile::tempdir().unwrap();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(dir.path(), open_to_all).unwrap();
+    let out = dir.path().join("log");
+    let (seen, sent) = pair(0);
+    let arguments = [
+        "-i",
+        &seen,
+        "--buffer",
+        "4",
+        "--format",
+        "eve",
+        "-o",
+        out.to_str().unwrap(),
+    ];
+    let by_sudo = Watching::start_with(&arguments, &[("SUDO_UID", "65534"), ("SUDO_GID", "65533")]);
+    wait_until_confined(by_sudo.0.id(), "0000000000000000");
+    let ids = |pid, key| statuses(pid, key).pop_first().unwrap();
+    assert_eq!(ids(by_sudo.0.id(), "Uid"), "65534\t65534\t65534\t65534");
+    assert_eq!(ids(by_sudo.0.id(), "Gid"), "65533\t65533\t65533\t65533");
+    let said = by_sudo.end().1;
+    assert!(!said.contains("not confined"), "{said}");
+    let strict = Watching::start(&[&arguments[..], &["--user", "nobody", "--sandbox", "strict"]].concat());
+    wait_until_confined(strict.0.id(), "0000000000000000");
+    assert_eq!(ids(strict.0.id(), "Uid"), "65534\t65534\t65534\t65534");
+    // The log is that user's, and can be made anew after a rotation.
+    fs::rename(&out, dir.path().join("log.1")).unwrap();
+    strict.signal("HUP");
+    wait_until("the log is opened anew", || out.exists());
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&out).unwrap()), 65534);
+    replay(&trace("dns-bogon-in-path"), &sent);
+    wait_until("a finding is told", || {
+        fs::read_to_string(&out).unwrap().contains("dns_injection")
+    });
+    assert_eq!(strict.end().0, Some(0));
+    // Root with nobody to become is told, and with strict it is an error.
+    let output = blockscope()
+        .args(["watch", "-i", &seen, "--sandbox", "strict", "--for", "1"])
+        .env_remove("SUDO_UID")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("--user NAME"), "{said}");
+}
+
+#[test]
+fn lists_of_fingerprints_are_read_anew_on_a_signal() {
+    inside("inside_lists_are_read_anew");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_lists_are_read_anew() {
+    assert_inside();
+    let dir = tempfile::tempdir().unwrap();
+    let (out, list) = (dir.path().join("log"), dir.path().join("own.toml"));
+    let row = |id: &str, pattern: &str| {
+        format!(
+            "[[row]]\nid = \"{id}\"\nkind = \"http_location\"\npattern = \"{pattern}\"\nmatch = \"prefix\"\n\
+             scope = \"national\"\nconfidence = 9\nsource = \"a test\"\ndate = \"2024\"\nnote = \"A test.\"\n"
+        )
+    };
+    fs::write(&list, row("one", "http://elsewhere.example")).unwrap();
+    let (seen, sent) = pair(0);
+    let arguments = [
+        "-i",
+        &seen,
+        "--buffer",
+        "4",
+        "--format",
+        "eve",
+        "-o",
+        out.to_str().unwrap(),
+    ];
+    let watching = Watching::start(&[&arguments[..], &["--fingerprints", list.to_str().unwrap(), "-v"]].concat());
+    wait_until_confined(watching.0.id(), "0000000000000000");
+    // A list that is none changes nothing; what comes after it does.
+    fs::write(&list, "[[row]]\nnonsense").unwrap();
+    watching.signal("HUP");
+    wait_until("it was read", || watching.said().contains("stay as they were"));
+    let replaced = dir.path().join("new");
+    fs::write(&replaced, row("two", "http://warning.example")).unwrap();
+    fs::rename(&replaced, &list).unwrap();
+    watching.signal("HUP");
+    wait_until("it was read", || watching.said().contains("were read anew"));
+    // Facts are learnt at the next tick.
+    watching.signal("USR1");
+    wait_until("a tick later", || watching.said().contains("Inspected "));
+    replay(&trace("redirect-on-path-race"), &sent);
+    wait_until("a finding is told", || {
+        fs::read_to_string(&out).unwrap().contains("\"file\":\"own.toml\"")
+    });
+    let (status, said) = watching.end();
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
+fn packets_of_findings_are_written_and_metrics_told() {
+    inside("inside_packets_of_findings");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_packets_of_findings() {
+    assert_inside();
+    ip("link set lo up");
+    let dir = tempfile::tempdir().unwrap();
+    let (out, kept) = (dir.path().join("log"), dir.path().join("kept.pcapng"));
+    let (seen, sent) = pair(0);
+    // Nobody else is in this network namespace.
+    let address = "127.0.0.1:9464";
+    let mut arguments = vec!["-i", &seen, "--buffer", "4", "--format", "eve", "-p", "--immediate"];
+    arguments.extend([
+        "-o",
+        out.to_str().unwrap(),
+        "-w",
+        kept.to_str().unwrap(),
+        "--metrics",
+        address,
+    ]);
+    let watching = Watching::start(&arguments);
+    wait_until("it is ready", || get(address, "/readyz").starts_with("HTTP/1.1 200"));
+    ip(&format!("link set {seen} down"));
+    wait_until("it is not ready", || {
+        get(address, "/readyz").contains(&format!("{seen} is down"))
+    });
+    ip(&format!("link set {seen} up"));
+    wait_until("it is ready again", || {
+        get(address, "/readyz").starts_with("HTTP/1.1 200")
+    });
+    replay(&trace("benign-nxdomain"), &sent);
+    replay(&trace("ipv6-rst"), &sent);
+    let told = || findings(&fs::read_to_string(&out).unwrap());
+    let expected = findings(&read_file(&trace("ipv6-rst"), Manner::default()).unwrap());
+    wait_until("the findings are told", || told() == expected);
+    let counted = "blockscope_findings_total{kind=\"rst_injection\",verdict=";
+    wait_until("they are counted", || get(address, "/metrics").contains(counted));
+    let metrics = get(address, "/metrics");
+    for part in [
+        "blockscope_lag_seconds ",
+        "blockscope_resident_memory_bytes ",
+        "blockscope_flows ",
+    ] {
+        assert!(metrics.contains(part), "{part}: {metrics}");
+    }
+    let taken = blockscope()
+        .args(["watch", "-i", &seen, "--metrics", address])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(taken.stderr).unwrap();
+    assert_eq!(taken.status.code(), Some(3), "{said}");
+    assert!(said.contains("another program listens there"), "{said}");
+    let (status, said) = watching.end();
+    assert_eq!(status, Some(0), "{said}");
+    // The written packets alone tell the same, and there are none of other flows.
+    assert_eq!(
+        findings(&read_file(&kept, Manner::default()).unwrap()),
+        expected,
+        "{said}"
+    );
+    assert!((1..=frames(&trace("ipv6-rst")).len()).contains(&frames(&kept).len()));
+    // It is not overwritten by the next.
+    let again = blockscope().arg("watch").args(&arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(3));
 }
 
 #[test]

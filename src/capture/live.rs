@@ -3,17 +3,28 @@
 //! Each interface stands where a file stands otherwise: frames are numbered per interface, and its [`FileNote`] counts
 //! what was read and what was lost. libpcap keeps packets in a ring the kernel writes to; a batch copies them out. A read
 //! on a silent link would block for ever whatever timeout is asked for, so captures are non-blocking and waited for
-//! with `poll`: on a silent link [`Supply::Quiet`] is supplied about ten times a second. Immediate mode is left off: it
-//! costs the block ring and loses packets under load.
+//! with `poll`: on a silent link [`Supply::Quiet`] is supplied about ten times a second. Immediate mode is left off unless asked
+//! for: it costs the block ring and loses packets under load.
 //!
-//! An interface that goes down is waited for, and one that disappears is opened again when it is back; both are said.
+//! An interface that goes down is waited for. One that disappears is opened again when it is back, if this process may
+//! still open one ([`Reopening`]); if none is left that packets could come from, that is an error and the end. All of it
+//! is said.
+
+#[cfg(target_os = "linux")]
+mod link_state;
+#[cfg(not(target_os = "linux"))]
+#[path = "live/link_state_elsewhere.rs"]
+mod link_state;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use pcap::{Active, Capture, Device, Precision, Stat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use self::link_state::{LinkState, LinkStates};
 use super::error::CaptureError;
 use super::source::{FileNote, Origin, Progress, Record, RecordBatch, Source, Supply};
 use crate::packet::frame::{FrameNumber, LinkType};
@@ -32,7 +43,7 @@ const POLL_WAIT_NS: i64 = 100_000_000;
 
 /// After so many quiet or busy supplies the interfaces are looked after: about a second on a quiet link.
 const QUIET_ROUNDS: u32 = 10;
-const BUSY_ROUNDS: u32 = 512;
+const BUSY_ROUNDS: u32 = 64;
 
 /// DLT numbers that libpcap hands out live and whose LINKTYPE number is another (pcap/dlt.h): raw IP.
 const DLT_RAW: i32 = 12;
@@ -46,6 +57,27 @@ pub enum Promiscuity {
     Everything,
 }
 
+/// When packets are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// When a block of the ring is full, or 20 ms after its first packet.
+    Batched,
+    /// One by one, as they come.
+    Immediate,
+}
+
+/// Whether an interface that was deleted can be opened again when one of its name is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reopening {
+    /// The process keeps what it takes.
+    Possible,
+    /// It does not.
+    Impossible,
+}
+
+/// The name of all interfaces together, which no interface has.
+const ANY: &str = "any";
+
 /// How interfaces are captured from.
 #[derive(Clone, Debug)]
 pub struct LiveSettings {
@@ -57,16 +89,22 @@ pub struct LiveSettings {
     pub promiscuity: Promiscuity,
     /// The ring of one interface, in MiB.
     pub buffer_mib: u32,
+    /// When packets are handed over.
+    pub delivery: Delivery,
+    /// What becomes of an interface that was deleted.
+    pub reopening: Reopening,
 }
 
 impl Default for LiveSettings {
-    /// Whole packets (tcpdump's 256 KiB), a ring of 64 MiB, the interface as it is.
+    /// Whole packets (tcpdump's 256 KiB), a ring of 64 MiB, the interface as it is, batched.
     fn default() -> Self {
         Self {
             filter: None,
             snaplen: 1 << 18,
             promiscuity: Promiscuity::AsItIs,
             buffer_mib: 64,
+            delivery: Delivery::Batched,
+            reopening: Reopening::Possible,
         }
     }
 }
@@ -75,6 +113,9 @@ impl Default for LiveSettings {
 pub struct LiveSource {
     taps: Vec<Tap>,
     settings: LiveSettings,
+    links: LinkStates,
+    /// Whether the end was told as an error.
+    over: bool,
     notes: Vec<FileNote>,
     /// Whose turn it is to be read first.
     turn: usize,
@@ -89,6 +130,36 @@ struct Tap {
     /// None while it is gone.
     open: Option<Open>,
     state: State,
+    /// Whether packets can come from it, for whoever asks.
+    up: Arc<AtomicBool>,
+}
+
+impl Tap {
+    fn set(&mut self, state: State) {
+        self.state = state;
+        self.up.store(state == State::Up, Ordering::Relaxed);
+    }
+}
+
+/// Tells from another thread whether packets can come from an interface.
+#[derive(Clone, Debug)]
+pub struct TapLight {
+    name: String,
+    up: Arc<AtomicBool>,
+}
+
+impl TapLight {
+    /// The interface's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether packets can come from it: it is open, there and up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
 }
 
 /// An open capture.
@@ -121,6 +192,7 @@ impl LiveSource {
                 name: name.clone(),
                 open: Some(Open::new(name, &settings)?),
                 state: State::Up,
+                up: Arc::new(AtomicBool::new(true)),
             });
             notes.push(FileNote {
                 path: name.into(),
@@ -128,15 +200,31 @@ impl LiveSource {
                 ..FileNote::default()
             });
         }
+        let links = LinkStates::open().map_err(|error| CaptureError::Interface {
+            name: "interfaces".to_owned(),
+            why: error.to_string(),
+        })?;
         Ok(Self {
             taps,
             settings,
+            links,
+            over: false,
             notes,
             turn: 0,
             quiet: 0,
             busy: 0,
             bytes_read: 0,
         })
+    }
+
+    /// Tells how the interfaces stand, each as long as it is kept.
+    #[must_use]
+    pub fn lights(&self) -> Vec<TapLight> {
+        let light = |tap: &Tap| TapLight {
+            name: tap.name.clone(),
+            up: Arc::clone(&tap.up),
+        };
+        self.taps.iter().map(light).collect()
     }
 
     /// Takes what one interface has, the others first the next time.
@@ -150,9 +238,18 @@ impl LiveSource {
             let outcome = open.drain(index, &mut self.notes[index], &mut bytes, &mut batch.records);
             if let Err(why) = outcome {
                 // Its counters are lost with it: what they said last is kept.
-                tracing::warn!("interface {} cannot be read any more: {why}; waiting for it", tap.name);
+                match self.settings.reopening {
+                    Reopening::Possible => {
+                        tracing::warn!("interface {} cannot be read any more: {why}; waiting for it", tap.name);
+                    }
+                    Reopening::Impossible => tracing::error!(
+                        "interface {} cannot be read any more: {why}; it was deleted, and without cap_net_raw one of \
+                         that name cannot be opened again (see --keep-net-raw)",
+                        tap.name
+                    ),
+                }
                 tap.open = None;
-                tap.state = State::Gone;
+                tap.set(State::Gone);
             }
             if !batch.records.is_empty() {
                 self.bytes_read += bytes.len() as u64;
@@ -186,31 +283,40 @@ impl LiveSource {
     fn look_after(&mut self) {
         (self.quiet, self.busy) = (0, 0);
         self.count_losses();
-        let up = up_now();
         for tap in &mut self.taps {
             if tap.open.is_none() {
-                if let Ok(open) = Open::new(&tap.name, &self.settings) {
+                if self.settings.reopening == Reopening::Possible
+                    && let Ok(open) = Open::new(&tap.name, &self.settings)
+                {
                     tap.open = Some(open);
-                    tap.state = State::Up;
+                    tap.set(State::Up);
                     tracing::warn!("interface {} is back", tap.name);
                 }
                 continue;
             }
-            let Some(is_up) = up.iter().find(|(name, _)| *name == tap.name).map(|(_, up)| *up) else {
+            if tap.name == ANY {
                 continue;
-            };
-            match (tap.state, is_up) {
-                (State::Up, false) => {
+            }
+            match (tap.state, self.links.of(&tap.name)) {
+                (State::Up, Some(LinkState::Down)) => {
                     tracing::warn!("interface {} went down; waiting for it", tap.name);
-                    tap.state = State::Down;
+                    tap.set(State::Down);
                 }
-                (State::Down | State::Gone, true) => {
+                (State::Down | State::Gone, Some(LinkState::Up)) => {
                     tracing::warn!("interface {} is up again", tap.name);
-                    tap.state = State::Up;
+                    tap.set(State::Up);
                 }
-                (State::Up, true) | (State::Down | State::Gone, false) => {}
+                // What is absent shows when it is read.
+                (State::Up, Some(LinkState::Up))
+                | (State::Down | State::Gone, Some(LinkState::Down))
+                | (_, Some(LinkState::Absent) | None) => {}
             }
         }
+    }
+
+    /// Whether no packet can come any more.
+    fn is_over(&self) -> bool {
+        self.settings.reopening == Reopening::Impossible && self.taps.iter().all(|tap| tap.open.is_none())
     }
 
     fn count_losses(&mut self) {
@@ -238,10 +344,21 @@ impl std::fmt::Debug for LiveSource {
 }
 
 impl Source for LiveSource {
-    /// Never an end and never an error: an interface that is gone is waited for.
+    /// An interface that is gone is waited for. Only when all are gone for good that is an error, and then the end.
     fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
         batch.records.clear();
         batch.bytes = Bytes::new();
+        if self.over {
+            return Ok(Supply::End);
+        }
+        if self.is_over() {
+            self.over = true;
+            let names: Vec<_> = self.taps.iter().map(|tap| tap.name.as_str()).collect();
+            return Err(CaptureError::Interface {
+                name: names.join(", "),
+                why: "deleted while it was watched, so nothing more can be seen".to_owned(),
+            });
+        }
         if self.quiet >= QUIET_ROUNDS || self.busy >= BUSY_ROUNDS {
             self.look_after();
         }
@@ -278,11 +395,12 @@ impl Open {
         let ring = i64::from(settings.buffer_mib) << 20;
         let mut capture = Capture::from_device(name)
             .map_err(refused)?
-            .promisc(settings.promiscuity == Promiscuity::Everything)
+            // All interfaces together have no such mode, and libpcap calls asking for it a failure.
+            .promisc(settings.promiscuity == Promiscuity::Everything && name != ANY)
             .snaplen(i32::try_from(settings.snaplen).unwrap_or(i32::MAX))
             .buffer_size(i32::try_from(ring).unwrap_or(i32::MAX))
             .timeout(BLOCK_WAIT_MS)
-            .immediate_mode(false)
+            .immediate_mode(settings.delivery == Delivery::Immediate)
             .precision(Precision::Nano)
             .open()
             .and_then(Capture::setnonblock)
@@ -371,14 +489,6 @@ pub fn interfaces() -> Result<Vec<Interface>, CaptureError> {
             addresses: device.addresses.into_iter().map(|address| address.addr).collect(),
         })
         .collect())
-}
-
-fn up_now() -> Vec<(String, bool)> {
-    let listed = interfaces().unwrap_or_default();
-    listed
-        .into_iter()
-        .map(|interface| (interface.name, interface.is_up))
-        .collect()
 }
 
 /// What libpcap said.

@@ -13,17 +13,23 @@
 //! What is known later may change a verdict. A finding is told again only if its verdict rose; one that was told and
 //! would be judged milder with what came after is not taken back. What is kept is bounded in number and in age, so a
 //! comparison looks back no further than [`HORIZON`].
+//!
+//! What the capture itself lost counts against findings about flows that were open then; those that rest on packets
+//! which did not come are kept back where too many were lost, and counted.
 
+mod losses;
 mod recent;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{TrySendError, bounded};
 
+use self::losses::LossLog;
 pub use self::recent::HORIZON;
 use self::recent::Recent;
 use super::baselines::Baselines;
@@ -31,6 +37,7 @@ use super::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
 use super::shard::SHARDS;
 use super::worker::{Extent, Report, Task, Worker};
 use crate::capture::source::{RecordBatch, Source, Supply};
+use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Kind;
 use crate::finding::habits::InjectorId;
 use crate::finding::summary::{Coverage, Summary};
@@ -65,7 +72,31 @@ pub trait Steering {
     fn stop(&self) -> bool;
 
     /// Told about once a second how things stand.
-    fn status(&mut self, so_far: &Summary);
+    fn status(&mut self, status: &Status<'_>);
+
+    /// Shown what is judged next. Packets cross it: be quick.
+    fn frames(&mut self, _: &RecordBatch) {}
+
+    /// Shown what was told.
+    fn told(&mut self, _: &Reported<'_>) {}
+
+    /// What is known of block pages from now on, if that has changed.
+    fn new_facts(&mut self) -> Option<Facts> {
+        None
+    }
+}
+
+/// How a live run stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    /// What was looked at and found so far.
+    pub summary: &'a Summary,
+    /// How far behind the packets that are read are, beyond the time a block of the ring takes to fill.
+    pub lag: Duration,
+    /// Flows held.
+    pub flows: u64,
+    /// How often the reader waited for a worker whose channel was full.
+    pub waits: u64,
 }
 
 /// Judges what `source` supplies until `steering` says to stop, and tells `sink` findings as they are concluded.
@@ -81,8 +112,9 @@ pub fn watch(
     if workers == 1 {
         let mut worker = new_worker(0);
         let mut hand = |_: usize, task: Task| worker.work(&task);
-        return Watch::new(source, sink, steering, &baselines, 1).run(&mut hand);
+        return Watch::new(source, sink, steering, &baselines, 1, &Cell::new(0)).run(&mut hand);
     }
+    let waits = Cell::new(0);
     thread::scope(|scope| {
         let senders: Vec<_> = (0..workers)
             .map(|index| {
@@ -93,8 +125,15 @@ pub fn watch(
             })
             .collect();
         // A full channel makes the reader wait; then the kernel's ring fills, and the kernel counts what it drops.
-        let mut hand = |index: usize, task: Task| drop(senders[index].send(task));
-        Watch::new(source, sink, steering, &baselines, workers).run(&mut hand)
+        let mut hand = |index: usize, task: Task| {
+            let outcome = senders[index].try_send(task);
+            if let Err(TrySendError::Full(task)) = outcome {
+                waits.set(waits.get() + 1);
+                // A worker that is gone has panicked; asking it for its report says so.
+                drop(senders[index].send(task));
+            }
+        };
+        Watch::new(source, sink, steering, &baselines, workers, &waits).run(&mut hand)
     })
 }
 
@@ -105,8 +144,12 @@ struct Watch<'a> {
     steering: &'a mut dyn Steering,
     baselines: &'a Baselines,
     workers: usize,
+    waits: &'a Cell<u64>,
     reading: Reading,
     recent: Recent,
+    losses: LossLog,
+    lag: Duration,
+    flows: u64,
     coverage: Coverage,
     found: BTreeMap<(Kind, Verdict), u64>,
     injectors: BTreeMap<InjectorId, u64>,
@@ -126,6 +169,7 @@ impl<'a> Watch<'a> {
         steering: &'a mut dyn Steering,
         baselines: &'a Baselines,
         workers: usize,
+        waits: &'a Cell<u64>,
     ) -> Self {
         Self {
             source,
@@ -133,8 +177,12 @@ impl<'a> Watch<'a> {
             steering,
             baselines,
             workers,
+            waits,
             reading: Reading::default(),
             recent: Recent::default(),
+            losses: LossLog::default(),
+            lag: Duration::ZERO,
+            flows: 0,
             coverage: Coverage::default(),
             found: BTreeMap::new(),
             injectors: BTreeMap::new(),
@@ -149,6 +197,7 @@ impl<'a> Watch<'a> {
         if let Err(error) = self.follow(hand, &mut outcome) {
             outcome.output = Some(error);
         }
+        self.note_losses();
         self.all(hand, &Task::EndCapture);
         let ended = self.collect(Extent::Everything, hand).and_then(|()| self.judge());
         let summary = self.summary();
@@ -167,6 +216,7 @@ impl<'a> Watch<'a> {
             match self.source.supply(&mut batch) {
                 Ok(Supply::Records) => {
                     self.notice_step(batch.records[0].at, hand);
+                    self.steering.frames(&batch);
                     self.reading.spread(&batch, self.workers, &mut waiting, hand);
                 }
                 Ok(Supply::Quiet) => {
@@ -177,6 +227,7 @@ impl<'a> Watch<'a> {
                     self.notice_step(now, hand);
                     let now = Timestamp::from_nanos(now.as_nanos().saturating_sub(LAG.as_nanos() as u64));
                     self.reading.clock = self.reading.clock.max(now);
+                    self.lag = Duration::ZERO;
                 }
                 Ok(Supply::End) => return Ok(()),
                 Err(error) => outcome.unreadable.push(error),
@@ -208,8 +259,19 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Sees how far behind the reader is, and what was lost in front of it.
+    fn note_losses(&mut self) {
+        let now = self.steering.now();
+        self.lag = now.since(self.reading.clock).saturating_sub(LAG);
+        self.losses.note(self.source.files(), self.reading.clock, now);
+    }
+
     fn tick(&mut self, hand: &mut Hand<'_>) -> io::Result<()> {
         self.ticked = self.reading.clock;
+        self.note_losses();
+        if let Some(facts) = self.steering.new_facts() {
+            self.all(hand, &Task::Learn(facts));
+        }
         self.all(hand, &Task::Settle(self.reading.clock));
         let review = self.reading.clock.since(self.reviewed) >= REVIEW;
         let extent = if review { Extent::Everything } else { Extent::News };
@@ -225,13 +287,19 @@ impl<'a> Watch<'a> {
         if review {
             self.reviewed = self.reading.clock;
             self.recent.forget_old(self.reading.clock);
+            self.losses.forget(before_horizon(self.reading.clock));
             if self.baselines.size() > MOST_BASELINES {
                 // The workers are waiting for tasks: all have told.
                 self.baselines.clear();
                 self.all(hand, &Task::ForgetHosts);
             }
             let summary = self.summary();
-            self.steering.status(&summary);
+            self.steering.status(&Status {
+                summary: &summary,
+                lag: self.lag,
+                flows: self.flows,
+                waits: self.waits.get(),
+            });
         }
         Ok(())
     }
@@ -252,18 +320,20 @@ impl<'a> Watch<'a> {
             whole.shown.extend(report.shown);
             whole.named.extend(report.named);
             whole.coverage.add(&report.coverage);
+            whole.held += report.held;
         }
         if extent == Extent::Everything {
+            self.flows = whole.held;
             self.coverage = std::mem::take(&mut whole.coverage);
             self.recent.named = std::mem::take(&mut whole.named);
         }
-        self.recent.enter(whole);
+        self.recent.enter(whole, &self.losses, self.reading.clock);
         Ok(())
     }
 
     /// Judges what is known, and tells what is new.
     fn judge(&mut self) -> io::Result<()> {
-        for news in self.recent.judge(self.baselines, self.reading.clock) {
+        for news in self.recent.judge(self.baselines, &self.losses, self.reading.clock) {
             if let Some(before) = news.before
                 && let Some(count) = self.found.get_mut(&(news.finding.kind, before))
             {
@@ -277,11 +347,13 @@ impl<'a> Watch<'a> {
             if let (None, Some(id)) = (news.before, id) {
                 *self.injectors.entry(id).or_default() += 1;
             }
-            self.sink.finding(&Reported {
+            let reported = Reported {
                 finding: &news.finding,
                 judgement: news.judgement,
                 files: self.source.files(),
-            })?;
+            };
+            self.steering.told(&reported);
+            self.sink.finding(&reported)?;
         }
         Ok(())
     }
@@ -296,9 +368,15 @@ impl<'a> Watch<'a> {
             coverage,
             findings: self.found.clone(),
             injectors: self.injectors.clone(),
+            withheld: self.recent.withheld(),
             interrupted: false,
         }
     }
+}
+
+/// How far back losses matter: to flows that are compared, and to the oldest flow there can be.
+fn before_horizon(now: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(now.as_nanos().saturating_sub((HORIZON * 2).as_nanos() as u64))
 }
 
 #[cfg(test)]
@@ -352,7 +430,7 @@ mod tests {
             self.now >= self.until
         }
 
-        fn status(&mut self, _: &Summary) {}
+        fn status(&mut self, _: &Status<'_>) {}
     }
 
     struct ToTheEnd;
@@ -460,8 +538,8 @@ mod tests {
             fn stop(&self) -> bool {
                 self.0.stop()
             }
-            fn status(&mut self, so_far: &Summary) {
-                let all: u64 = so_far.findings.values().sum();
+            fn status(&mut self, status: &Status<'_>) {
+                let all: u64 = status.summary.findings.values().sum();
                 if all == 5 && self.1.is_none() {
                     self.1 = Some(self.0.now);
                 }
@@ -522,8 +600,8 @@ mod tests {
             self.machine.stop()
         }
 
-        fn status(&mut self, so_far: &Summary) {
-            self.before_the_end |= so_far.findings.values().sum::<u64>() == 5;
+        fn status(&mut self, status: &Status<'_>) {
+            self.before_the_end |= status.summary.findings.values().sum::<u64>() == 5;
         }
     }
 

@@ -427,6 +427,17 @@ impl Shard {
         self.hosts.clear();
     }
 
+    /// Looks things up in `facts` from now on.
+    pub fn learn(&mut self, facts: &Facts) {
+        self.detectors = DetectorSet::knowing(facts);
+    }
+
+    /// Flows held just now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.table.len() as u64
+    }
+
     /// Takes out what was found since the last call.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         self.docket.take()

@@ -14,6 +14,7 @@ use super::run::Settings;
 use super::shard::{SHARDS, Shard};
 use super::trace::FlowTrace;
 use crate::capture::source::Record;
+use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
@@ -58,6 +59,8 @@ pub enum Task {
     Tell(Extent, Sender<Report>),
     /// Flows begin to be reported anew to baselines that were emptied.
     ForgetHosts,
+    /// Other facts are consulted from now on; flows stay.
+    Learn(Facts),
 }
 
 /// How much of a [`Report`] is wanted.
@@ -82,6 +85,8 @@ pub struct Report {
     pub named: BTreeSet<IpAddr>,
     /// What was looked at.
     pub coverage: Coverage,
+    /// Flows held just now.
+    pub held: u64,
 }
 
 /// Judges the frames of every `workers`-th shard.
@@ -121,6 +126,7 @@ impl Worker {
             Task::Settle(at) => self.shards.iter_mut().for_each(|shard| shard.settle(*at)),
             // Whoever asked is gone: nobody to tell.
             Task::Tell(extent, to) => drop(to.send(self.tell(*extent))),
+            Task::Learn(facts) => self.shards.iter_mut().for_each(|shard| shard.learn(facts)),
             Task::ForgetHosts => self.shards.iter_mut().for_each(Shard::forget_hosts),
         }
     }
@@ -166,6 +172,7 @@ impl Worker {
             if extent == Extent::Everything {
                 report.named.extend(shard.named());
                 report.coverage.add(&shard.coverage());
+                report.held += shard.held();
             }
         }
         report

@@ -100,6 +100,31 @@ impl Kind {
         }
     }
 
+    /// Whether it shows in packets that did not come: what the capture itself lost looks the same.
+    #[must_use]
+    pub const fn rests_on_absence(self) -> bool {
+        match self {
+            Self::SilentDrop
+            | Self::IpBlackhole
+            | Self::ResidualBlock
+            | Self::QuicDrop
+            | Self::Throttling
+            | Self::VolumeFreeze
+            | Self::Shutdown => true,
+            Self::RstInjection
+            | Self::DnsInjection
+            | Self::BlockPage
+            | Self::PayloadInjection
+            | Self::FinInjection
+            | Self::SynAckInjection
+            | Self::TlsAlertInjection
+            | Self::TlsInterception
+            | Self::DnsBlockAnswer
+            | Self::IcmpProhibited
+            | Self::CaptivePortal => false,
+        }
+    }
+
     /// What happened, as the headline of a finding says it.
     #[must_use]
     pub const fn headline(self) -> &'static str {

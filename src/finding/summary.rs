@@ -111,6 +111,8 @@ pub struct Summary {
     pub findings: BTreeMap<(Kind, Verdict), u64>,
     /// How many findings each injector has that could be told by its habits.
     pub injectors: BTreeMap<InjectorId, u64>,
+    /// Findings not told because they rest on packets that did not come, where the capture itself lost too many.
+    pub withheld: u64,
     /// The run was stopped before the end of its input.
     pub interrupted: bool,
 }

@@ -1,5 +1,7 @@
 //! Which flow a packet belongs to, whichever way it goes.
 
+use std::hash::{Hash, Hasher};
+
 use crate::finding::finding::Protocol;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::host_pair::HostPair;
@@ -40,6 +42,12 @@ pub struct FlowKey {
     low: Endpoint,
     high: Endpoint,
     protocol: Protocol,
+}
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
 }
 
 impl FlowKey {

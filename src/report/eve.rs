@@ -48,8 +48,9 @@
 //! `timestamp` is that of the last frame (1970 if there was none). `stats` holds `first` and `last` (times),
 //! `interrupted`, `files` (`{pcap_filename, frames, filtered, damage: {offset, why}, lost: {kernel, interface}}`; a live
 //! interface stands as a file with its name, and tells what it `lost`), `coverage` (the counters of
-//! [`Coverage`](crate::finding::summary::Coverage), every one present) and `findings` (kind, verdict, count; only
-//! what was found). It counts all findings, also those a least verdict kept from being written.
+//! [`Coverage`](crate::finding::summary::Coverage), every one present), `findings` (kind, verdict, count; only
+//! what was found), `injectors` (findings of each) and, where there are any, how many were `withheld` because the capture
+//! itself lost too many packets. It counts all findings, also those a least verdict kept from being written.
 
 mod block;
 mod stats;

@@ -1,36 +1,45 @@
-//! What a live run counts, for Prometheus: `GET /metrics` in its text format (0.0.4), and `GET /healthz`.
+//! What a live run counts, for Prometheus: `GET /metrics` in its text format (0.0.4), `GET /healthz` (the process
+//! answers) and `GET /readyz` (it watches: workers run, and packets can come from every interface).
 //!
 //! One thread answers one caller at a time and gives none of them long; nothing else waits for it.
 
-use std::fmt::Write as _;
+mod exposition;
+
 use std::io::{self, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use blockscope::finding::summary::Summary;
+use blockscope::capture::live::TapLight;
+
+pub(super) use self::exposition::Figures;
+use self::exposition::exposition;
 
 /// How long a caller may take to ask and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most of a request that is read.
 const MOST_ASKED: usize = 4096;
 
-/// The counts, as they were told last.
-#[derive(Clone, Debug, Default)]
+/// The figures, as they were told last.
+#[derive(Clone, Debug)]
 pub(super) struct Metrics {
-    latest: Arc<Mutex<Summary>>,
+    /// None until the run has told any.
+    latest: Arc<Mutex<Option<Figures>>>,
+    lights: Arc<[TapLight]>,
 }
 
 impl Metrics {
-    /// Answers at `address` from now on.
+    /// Answers at `listener` from now on, also about how the interfaces stand.
     ///
     /// # Errors
-    /// The address cannot be had, or no thread can be started.
-    pub(super) fn serve(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+    /// No thread can be started.
+    pub(super) fn serve(listener: TcpListener, lights: Vec<TapLight>) -> io::Result<Self> {
         tracing::debug!("metrics at http://{}/metrics", listener.local_addr()?);
-        let metrics = Self::default();
+        let metrics = Self {
+            latest: Arc::default(),
+            lights: lights.into(),
+        };
         let shared = metrics.clone();
         thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             for caller in listener.incoming() {
@@ -42,8 +51,26 @@ impl Metrics {
     }
 
     /// Takes note of how things stand.
-    pub(super) fn update(&self, so_far: &Summary) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = so_far.clone();
+    pub(super) fn update(&self, figures: Figures) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures);
+    }
+
+    fn latest(&self) -> Option<Figures> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why nothing can be seen just now, if so.
+    fn not_ready(&self) -> Option<String> {
+        if self.latest().is_none() {
+            return Some("starting\n".to_owned());
+        }
+        let down: String = self
+            .lights
+            .iter()
+            .filter(|light| !light.is_up())
+            .map(|light| format!("{} is down or gone\n", light.name()))
+            .collect();
+        (!down.is_empty()).then_some(down)
     }
 
     fn answer(&self, mut caller: TcpStream) -> io::Result<()> {
@@ -59,11 +86,15 @@ impl Metrics {
         }
         let (status, body) = match path(&asked[..len]) {
             Some("/metrics") => {
-                let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                ("200 OK", exposition(&latest))
+                let latest = self.latest().unwrap_or_default();
+                ("200 OK", exposition(&latest, &self.lights))
             }
             Some("/healthz") => ("200 OK", "ok\n".to_owned()),
-            Some(_) => ("404 Not Found", "there are /metrics and /healthz\n".to_owned()),
+            Some("/readyz") => match self.not_ready() {
+                None => ("200 OK", "ok\n".to_owned()),
+                Some(why) => ("503 Service Unavailable", why),
+            },
+            Some(_) => ("404 Not Found", "there are /metrics, /healthz and /readyz\n".to_owned()),
             None => ("400 Bad Request", "only GET is understood\n".to_owned()),
         };
         let head = format!(
@@ -87,69 +118,10 @@ fn path(request: &[u8]) -> Option<&str> {
     target.split('?').next()
 }
 
-/// All counts in Prometheus' text format.
-fn exposition(summary: &Summary) -> String {
-    let coverage = &summary.coverage;
-    let mut text = String::new();
-    let mut family = |name: &str, help: &str, samples: &[(String, u64)]| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "# HELP blockscope_{name} {help}\n# TYPE blockscope_{name} counter"
-        );
-        for (labels, value) in samples {
-            let _ = writeln!(text, "blockscope_{name}{labels} {value}");
-        }
-    };
-    let plain = |value| [(String::new(), value)];
-    family("packets_total", "Packets judged.", &plain(coverage.frames));
-    family("bytes_total", "Captured bytes judged.", &plain(coverage.bytes));
-    let lost: Vec<_> = summary
-        .files
-        .iter()
-        .flat_map(|file| {
-            let interface = label(&file.path.to_string_lossy());
-            [("kernel", file.lost.kernel), ("interface", file.lost.interface)]
-                .map(|(by, count)| (format!("{{interface=\"{interface}\",by=\"{by}\"}}"), count))
-        })
-        .collect();
-    family("lost_packets_total", "Packets lost before they could be read.", &lost);
-    family(
-        "flows_total",
-        "Flows seen.",
-        &[
-            ("{proto=\"tcp\"}".to_owned(), coverage.tcp_flows),
-            ("{proto=\"udp\"}".to_owned(), coverage.udp_flows),
-        ],
-    );
-    family(
-        "evicted_flows_total",
-        "Flows given up before their end because the table was full.",
-        &plain(coverage.evicted),
-    );
-    let findings: Vec<_> = summary
-        .findings
-        .iter()
-        .map(|((kind, verdict), count)| {
-            let labels = format!("{{kind=\"{}\",verdict=\"{}\"}}", kind.key(), verdict.key());
-            (labels, *count)
-        })
-        .collect();
-    family(
-        "findings_total",
-        "Findings, by the highest verdict each was told with.",
-        &findings,
-    );
-    text
-}
-
-/// A label's value with what would end it escaped.
-fn label(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use blockscope::capture::source::{FileNote, Losses};
     use blockscope::finding::finding::Kind;
     use blockscope::finding::verdict::Verdict;
@@ -164,10 +136,15 @@ mod tests {
 
     #[test]
     fn counts_are_told_to_who_asks_for_them() {
-        // A port that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let metrics = Metrics::serve(address).unwrap();
-        let mut summary = Summary::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::serve(listener, Vec::new()).unwrap();
+        assert!(
+            ask(address, "GET /readyz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503"),
+            "nothing was told yet"
+        );
+        let mut figures = Figures::default();
+        let summary = &mut figures.summary;
         summary.coverage.frames = 12;
         summary.files.push(FileNote {
             path: "eth\"0".into(),
@@ -177,20 +154,23 @@ mod tests {
             },
             ..FileNote::default()
         });
-        summary.findings.insert((Kind::RstInjection, Verdict::Likely), 2);
-        metrics.update(&summary);
+        figures.told.insert((Kind::RstInjection, Verdict::Likely), 2);
+        figures.lag = Duration::from_millis(1500);
+        metrics.update(figures);
         let told = ask(address, "GET /metrics?x HTTP/1.1\r\n\r\n");
         assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told}");
         for line in [
             "blockscope_packets_total 12",
             "blockscope_lost_packets_total{interface=\"eth\\\"0\",by=\"kernel\"} 3",
             "blockscope_findings_total{kind=\"rst_injection\",verdict=\"likely\"} 2",
+            "blockscope_lag_seconds 1.5",
+            "# TYPE blockscope_lag_seconds gauge",
         ] {
             assert!(told.lines().any(|told| told == line), "{line}\n{told}");
         }
         assert!(ask(address, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nok\n"));
+        assert!(ask(address, "GET /readyz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200"));
         assert!(ask(address, "GET /x HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 404"));
         assert!(ask(address, "POST / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 400"));
-        assert!(Metrics::serve(address).is_err(), "a port is taken once");
     }
 }

@@ -1,7 +1,8 @@
 //! A file that findings are appended to and that can be opened anew while they are, after it was rotated.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,12 +17,16 @@ pub(super) struct Reopened {
 }
 
 impl Reopened {
-    /// Opens the file at `path` for appending; it is created if need be.
+    /// Opens the file at `path` for appending; it is created if need be, and then belongs to `owner` if there is one.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
+        let is_new = !path.exists();
         let file = append(path).with_context(|| format!("cannot write {}", escaped_path(path)))?;
+        if is_new {
+            hand_over(&file, path, owner);
+        }
         Ok(Self {
             path: path.to_owned(),
             file: Arc::new(Mutex::new(file)),
@@ -46,12 +51,28 @@ impl Write for Reopened {
         self.lock().write(bytes)
     }
 
+    /// All of it or, in a regular file, nothing: a disk that is full leaves no half record.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.lock().write_all(bytes)
+        let mut file = self.lock();
+        let before = file.metadata().ok().filter(Metadata::is_file).map(|file| file.len());
+        let outcome = file.write_all(bytes);
+        if let (Err(_), Some(before)) = (&outcome, before) {
+            // The first error is the one to tell.
+            let _ = file.set_len(before);
+        }
+        outcome
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.lock().flush()
+    }
+}
+
+/// Gives a file that was just made to `owner`, if there is one. That user can write to it either way.
+pub(super) fn hand_over(file: &File, path: &Path, owner: Option<(u32, u32)>) {
+    let Some((uid, gid)) = owner else { return };
+    if let Err(error) = fchown(file, Some(uid), Some(gid)) {
+        tracing::warn!("{} cannot be given to user {uid}: {error}", escaped_path(path));
     }
 }
 
@@ -70,7 +91,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
         fs::write(&path, "before\n").unwrap();
-        let mut file = Reopened::open(&path).unwrap();
+        let mut file = Reopened::open(&path, None).unwrap();
         file.write_all(b"one\n").unwrap();
         fs::rename(&path, &rotated).unwrap();
         file.write_all(b"two\n").unwrap();

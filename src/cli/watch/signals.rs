@@ -1,14 +1,18 @@
 //! The signals that steer a live run, waited for by a thread of their own.
 
 use std::io;
+use std::path::PathBuf;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use blockscope::detect::packs::facts::Facts;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::exit::Exit;
+use super::super::fingerprints;
 use super::reopen::Reopened;
 
 /// What was asked for by signals.
@@ -21,9 +25,27 @@ pub(super) struct Signals {
 struct Asked {
     stop: AtomicBool,
     summary: AtomicBool,
+    facts: Mutex<Option<Facts>>,
+}
+
+/// What SIGHUP renews.
+#[derive(Debug, Default)]
+pub(super) struct Renewed {
+    /// A file that is opened anew.
+    pub(super) output: Option<Reopened>,
+    /// Lists that are read anew.
+    pub(super) fingerprints: Vec<PathBuf>,
+}
+
+/// Signals that are caught, and not heeded yet.
+#[derive(Debug)]
+pub(super) struct Caught {
+    runtime: Runtime,
+    ears: Ears,
 }
 
 /// The signals listened for.
+#[derive(Debug)]
 struct Ears {
     interrupt: Signal,
     terminate: Signal,
@@ -31,14 +53,12 @@ struct Ears {
     user: Signal,
 }
 
-impl Signals {
-    /// Listens from now on: none is missed once this returns. SIGHUP opens `output` anew.
+impl Caught {
+    /// Catches signals from now on: none is missed once this returns. Starts no thread.
     ///
     /// # Errors
-    /// When no thread can be started or the signals cannot be had.
-    pub(super) fn listen(output: Option<Reopened>) -> io::Result<Self> {
-        let asked = Arc::<Asked>::default();
-        let told = Arc::clone(&asked);
+    /// When they cannot be had.
+    pub(super) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let ears = {
             let _entered = runtime.enter();
@@ -49,12 +69,25 @@ impl Signals {
                 user: signal(SignalKind::user_defined1())?,
             }
         };
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || runtime.block_on(heed(ears, &told, output.as_ref())))?;
-        Ok(Self { asked })
+        Ok(Self { runtime, ears })
     }
 
+    /// Heeds them, on a thread of their own. SIGHUP renews `renewed`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(super) fn heed(self, renewed: Renewed) -> io::Result<Signals> {
+        let asked = Arc::<Asked>::default();
+        let told = Arc::clone(&asked);
+        let Self { runtime, ears } = self;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || runtime.block_on(heed(ears, &told, &renewed)))?;
+        Ok(Signals { asked })
+    }
+}
+
+impl Signals {
     /// Whether to stop.
     pub(super) fn stop(&self) -> bool {
         self.asked.stop.load(Ordering::Relaxed)
@@ -64,19 +97,20 @@ impl Signals {
     pub(super) fn take_summary_wanted(&self) -> bool {
         self.asked.summary.swap(false, Ordering::Relaxed)
     }
+
+    /// What the lists say, if they were read anew since the last call.
+    pub(super) fn take_facts(&self) -> Option<Facts> {
+        self.asked.facts.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Heeds signals for as long as the process lives.
-async fn heed(mut ears: Ears, asked: &Asked, output: Option<&Reopened>) {
+async fn heed(mut ears: Ears, asked: &Asked, renewed: &Renewed) {
     loop {
         tokio::select! {
             _ = ears.interrupt.recv() => stop(asked),
             _ = ears.terminate.recv() => stop(asked),
-            _ = ears.hang_up.recv() => {
-                if let Some(output) = output {
-                    output.reopen();
-                }
-            }
+            _ = ears.hang_up.recv() => renew(asked, renewed),
             _ = ears.user.recv() => asked.summary.store(true, Ordering::Relaxed),
         }
     }
@@ -85,5 +119,21 @@ async fn heed(mut ears: Ears, asked: &Asked, output: Option<&Reopened>) {
 fn stop(asked: &Asked) {
     if asked.stop.swap(true, Ordering::Relaxed) {
         process::exit(Exit::Interrupted.status().into());
+    }
+}
+
+fn renew(asked: &Asked, renewed: &Renewed) {
+    if let Some(output) = &renewed.output {
+        output.reopen();
+    }
+    if renewed.fingerprints.is_empty() {
+        return;
+    }
+    match fingerprints::facts(&renewed.fingerprints) {
+        Ok(facts) => {
+            tracing::info!("the lists of fingerprints were read anew");
+            *asked.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+        }
+        Err(error) => tracing::warn!("the lists of fingerprints stay as they were: {error:#}"),
     }
 }

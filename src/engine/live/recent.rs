@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::losses::{Hit, LossLog};
 use crate::engine::baselines::Baselines;
 use crate::engine::ledger::Ledger;
 use crate::engine::trace::FlowTrace;
@@ -25,6 +26,9 @@ const MOST_SHOWN: usize = 4096;
 
 /// The most findings of which it is remembered that they were told.
 const MOST_TOLD: usize = 1 << 16;
+
+/// The longest that is waited for packets before their absence means something (a handshake that is not answered).
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// Tells one finding from another, also after more has become known of it.
 type Identity = (Kind, FrameNumber, Option<Party>, FrameNumber);
@@ -55,11 +59,17 @@ pub(super) struct Recent {
     /// Whether flows were concluded since the last judgement.
     new_flows: bool,
     dropped: u64,
+    /// Findings not told because what they rest on may have been lost by the capture.
+    withheld: BTreeSet<Identity>,
+    forgotten_withheld: u64,
 }
 
 impl Recent {
-    /// Enters what the workers found.
-    pub(super) fn enter(&mut self, report: Report) {
+    /// Enters what the workers found by `now`, with what was lost meanwhile.
+    pub(super) fn enter(&mut self, mut report: Report, losses: &LossLog, now: Timestamp) {
+        for finding in &mut report.findings {
+            losses.caution(finding, now);
+        }
         self.new_flows |= !report.traces.is_empty() || !report.shown.is_empty();
         self.new_findings += report.findings.len();
         self.findings.extend(report.findings);
@@ -80,6 +90,11 @@ impl Recent {
     /// Findings that were lost before they could be judged.
     pub(super) const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Findings that are not told because what they rest on may have been lost by the capture.
+    pub(super) fn withheld(&self) -> u64 {
+        self.forgotten_withheld + self.withheld.len() as u64
     }
 
     /// Whether something was found since the last judgement.
@@ -108,10 +123,15 @@ impl Recent {
             self.order.pop_front();
             self.told.remove(&oldest);
         }
+        if self.withheld.len() > MOST_TOLD {
+            self.forgotten_withheld += self.withheld.len() as u64;
+            self.withheld.clear();
+        }
     }
 
-    /// Judges everything anew, and gives what was not told before, or with a lower verdict, in capture order.
-    pub(super) fn judge(&mut self, baselines: &Baselines, now: Timestamp) -> Vec<News> {
+    /// Judges everything anew, and gives what was not told before, or with a lower verdict, in capture order. What rests on
+    /// packets that did not come is kept back where the capture lost too many itself.
+    pub(super) fn judge(&mut self, baselines: &Baselines, losses: &LossLog, now: Timestamp) -> Vec<News> {
         (self.new_findings, self.new_flows) = (0, false);
         let mut ledger = Ledger::default();
         ledger.enter(Report {
@@ -123,9 +143,24 @@ impl Recent {
         });
         let (judged, _) = ledger.close(baselines);
         let mut news = Vec::new();
-        for (finding, judgement) in judged {
-            let Some(verdict) = judgement.verdict else { continue };
+        for (mut finding, mut judgement) in judged {
+            if judgement.verdict.is_none() {
+                continue;
+            }
             let identity = identity(&finding);
+            if finding.kind.rests_on_absence() {
+                // Some are only made from what several flows came to, and have not been cautioned yet.
+                let silent_until = now.min(finding.at.plus(SILENCE));
+                losses.caution(&mut finding, silent_until);
+                judgement = finding.judgement();
+                if losses.hit(finding.conversation.started, silent_until) == Hit::Struck {
+                    if !self.told.contains_key(&identity) {
+                        self.withheld.insert(identity);
+                    }
+                    continue;
+                }
+            }
+            let Some(verdict) = judgement.verdict else { continue };
             let before = self.told.get(&identity).map(|(verdict, _)| *verdict);
             if before.is_some_and(|before| before >= verdict) {
                 continue;
@@ -161,6 +196,7 @@ fn identity(finding: &Finding) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::source::{FileNote, Losses};
     use crate::report::sample;
 
     fn found(findings: Vec<Finding>) -> Report {
@@ -173,30 +209,59 @@ mod tests {
     #[test]
     fn a_finding_is_told_once_and_again_only_if_its_verdict_rises() {
         let baselines = Baselines::default();
-        let mut recent = Recent::default();
+        let (mut recent, losses) = (Recent::default(), LossLog::default());
         let sure = sample::reset();
         let mut unsure = sure.clone();
         unsure
             .evidence
             .retain(|item| item.observation.key() != "data_after_reset");
-        recent.enter(found(vec![unsure]));
-        let first = recent.judge(&baselines, sample::AT);
+        recent.enter(found(vec![unsure]), &losses, sample::AT);
+        let first = recent.judge(&baselines, &losses, sample::AT);
         assert_eq!((first.len(), first[0].before), (1, None));
-        assert!(recent.judge(&baselines, sample::AT).is_empty());
-        recent.enter(found(vec![sure]));
-        let risen = recent.judge(&baselines, sample::AT);
+        assert!(recent.judge(&baselines, &losses, sample::AT).is_empty());
+        recent.enter(found(vec![sure]), &losses, sample::AT);
+        let risen = recent.judge(&baselines, &losses, sample::AT);
         assert_eq!((risen.len(), risen[0].before), (1, Some(first[0].verdict)));
         assert!(risen[0].verdict > first[0].verdict);
-        assert!(recent.judge(&baselines, sample::AT).is_empty());
+        assert!(recent.judge(&baselines, &losses, sample::AT).is_empty());
+    }
+
+    #[test]
+    fn what_rests_on_absence_is_kept_back_where_frames_were_lost() {
+        let file = |frames, kernel| {
+            [FileNote {
+                frames,
+                lost: Losses { kernel, interface: 0 },
+                ..FileNote::default()
+            }]
+        };
+        let later = sample::AT.plus(Duration::from_secs(1));
+        for (lost, told) in [(0, 2), (1, 2), (50, 1)] {
+            let (mut recent, mut losses) = (Recent::default(), LossLog::default());
+            losses.note(&file(0, 0), sample::AT, sample::AT);
+            losses.note(&file(10_000, lost), later, later);
+            let mut forged = sample::reset();
+            forged.evidence.retain(|item| item.observation.key() != "capture_loss");
+            let mut silence = forged.clone();
+            silence.kind = Kind::VolumeFreeze;
+            recent.enter(found(vec![forged, silence]), &losses, later);
+            let news = recent.judge(&Baselines::default(), &losses, later);
+            assert_eq!((news.len(), recent.withheld()), (told, 2 - told as u64), "{lost}");
+            let cautioned = |news: &News| {
+                let mut observations = news.finding.evidence.iter().map(|item| item.observation.key());
+                observations.any(|key| key == "capture_loss")
+            };
+            assert!(news.iter().all(|news| cautioned(news) == (lost > 0)), "{lost}");
+        }
     }
 
     #[test]
     fn what_is_kept_is_bounded_in_number_and_age() {
-        let mut recent = Recent::default();
-        recent.enter(found(vec![sample::reset(); MOST_FINDINGS + 3]));
+        let (mut recent, losses) = (Recent::default(), LossLog::default());
+        recent.enter(found(vec![sample::reset(); MOST_FINDINGS + 3]), &losses, sample::AT);
         assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
-        recent.judge(&Baselines::default(), sample::AT);
-        recent.enter(found(vec![sample::reset()]));
+        recent.judge(&Baselines::default(), &losses, sample::AT);
+        recent.enter(found(vec![sample::reset()]), &losses, sample::AT);
         assert_eq!((recent.findings.len(), recent.dropped()), (MOST_FINDINGS, 3));
         recent.forget_old(sample::AT.plus(HORIZON * 3));
         assert!(recent.findings.is_empty() && recent.told.is_empty() && recent.order.is_empty());

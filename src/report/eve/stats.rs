@@ -32,6 +32,8 @@ struct Stats<'a> {
     findings: Pairs<Pairs<u64>>,
     #[serde(serialize_with = "by_name")]
     injectors: &'a BTreeMap<InjectorId, u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    withheld: u64,
 }
 
 #[derive(Serialize)]
@@ -113,9 +115,15 @@ impl<'a> StatsRecord<'a> {
                 coverage: coverage_object(&summary.coverage),
                 findings: findings_object(summary),
                 injectors: &summary.injectors,
+                withheld: summary.withheld,
             },
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn by_name<S: Serializer>(injectors: &&BTreeMap<InjectorId, u64>, serializer: S) -> Result<S::Ok, S::Error> {

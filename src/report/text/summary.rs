@@ -121,6 +121,16 @@ fn limits(summary: &Summary) -> Vec<Limit> {
             );
         }
     }
+    if summary.withheld > 0 {
+        say(
+            Missed,
+            format!(
+                "{} not told: they rest on packets that did not come, and so many were lost in capturing that these may \
+                 be among them.",
+                counted(summary.withheld, "finding")
+            ),
+        );
+    }
     for reason in Undissected::ALL {
         let count = summary.coverage.undissected.get(&reason).copied().unwrap_or(0);
         if count > 0 {
@@ -358,6 +368,7 @@ mod tests {
              120 TCP flows, 14 UDP flows, 33 answered DNS questions.\n",
             "- The run was stopped before the end of its input",
             "- x.pcap is damaged at byte 98,304: a record of 4 GB. What comes after the 1,200 frames before it was not",
+            "- 3 findings not told: they rest on packets that did not come",
             "- x.pcap lost 35 frames before they could be read (17 in the kernel's ring, 18 in the interface)",
             "- 40 frames of x.pcap did not match the filter",
             "- 1 frame of a link type that is not read",

@@ -1,0 +1,102 @@
+//! What the kernel says of an interface (netdevice(7)), asked without any privilege and without opening it.
+//!
+//! All `ioctl` calls are here.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+/// Answers about interfaces by name.
+#[derive(Debug)]
+pub struct NetDevices {
+    socket: OwnedFd,
+}
+
+/// A request of `SIOCETHTOOL` that gets or sets one number, and its answer (linux/ethtool.h, struct ethtool_value).
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+impl NetDevices {
+    /// Ready to be asked.
+    ///
+    /// # Errors
+    /// No socket can be had.
+    pub fn open() -> io::Result<Self> {
+        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        Ok(Self { socket })
+    }
+
+    /// The flags of the interface `name`: `IFF_UP` and so on.
+    ///
+    /// # Errors
+    /// There is no such interface (`ENODEV`), or the kernel does not say.
+    #[allow(unsafe_code)]
+    pub fn flags(&self, name: &str) -> io::Result<i32> {
+        let mut request = request(name)?;
+        // SAFETY: the descriptor is open as long as `self` is, and SIOCGIFFLAGS reads the name of the ifreq passed and
+        // writes its flags.
+        let outcome = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+        if outcome < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so the flags are what the union holds.
+        Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
+    }
+
+    /// What the driver of `name` answers to an `ethtool` command that gets one number (`ETHTOOL_GGRO` and its like;
+    /// linux/ethtool.h says which).
+    ///
+    /// # Errors
+    /// There is no such interface, or its driver does not know the command.
+    #[allow(unsafe_code)]
+    pub fn ethtool(&self, name: &str, command: GetsNumber) -> io::Result<u32> {
+        let command = command as u32;
+        let mut value = EthtoolValue { command, data: 0 };
+        let mut request = request(name)?;
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        // SAFETY: the descriptor is open as long as `self` is; SIOCETHTOOL reads the name of the ifreq passed and, for
+        // the commands of `GetsNumber`, reads and writes an ethtool_value behind its pointer, which outlives the call.
+        let outcome = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        if outcome < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(value.data)
+    }
+}
+
+/// The `ethtool` commands that get one number (linux/ethtool.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GetsNumber {
+    /// Whether TCP segmentation is left to the interface.
+    Tso = 0x1e,
+    /// Whether segmentation is put off until the driver.
+    Gso = 0x23,
+    /// Flags, among them [`GetsNumber::LRO`].
+    Flags = 0x25,
+    /// Whether received segments are merged by the kernel.
+    Gro = 0x2b,
+}
+
+impl GetsNumber {
+    /// The bit of [`GetsNumber::Flags`] that says whether received segments are merged by the interface.
+    pub const LRO: u32 = 1 << 15;
+}
+
+/// A request about the interface `name`.
+#[allow(unsafe_code)]
+fn request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: ifreq is plain data of integers, pointers and unions of them, for which zeroes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}

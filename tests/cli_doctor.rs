@@ -1,0 +1,99 @@
+//! `blockscope doctor`: what it says of interfaces made for it, in a network namespace.
+
+mod netns;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use netns::{assert_inside, blockscope, inside, ip, pair, replay, trace};
+use serde_json::Value;
+
+/// What the doctor says, by what it looked at, and how it ended.
+fn doctor(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = blockscope()
+        .args(["doctor", "--format", "json", "--buffer", "4"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let checks = told["checks"].as_array().unwrap();
+    let by_name = checks
+        .iter()
+        .map(|check| (check["what"].as_str().unwrap().to_owned(), check.clone()));
+    (output.status.code(), by_name.collect::<serde_json::Map<_, _>>().into())
+}
+
+#[test]
+fn an_interface_is_looked_at_from_all_sides() {
+    inside("inside_an_interface");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_an_interface() {
+    assert_inside();
+    let (seen, sent) = pair(0);
+    let (status, checks) = doctor(&["-i", &seen, "--for", "1"]);
+    assert_eq!(status, Some(1), "{checks:#}");
+    assert_eq!(checks["permission"]["state"], "good", "{checks:#}");
+    assert_eq!(checks["interface"]["state"], "good");
+    assert_eq!(checks["packets"]["state"], "problem", "none came: {checks:#}");
+    // A virtual interface splits nothing itself.
+    let advice = checks["offloads"]["do"].as_str().unwrap();
+    assert!(
+        advice.starts_with(&format!("ethtool -K {seen} ")) && advice.contains("tso off"),
+        "{advice}"
+    );
+    for what in ["drops", "duplicates", "directions", "clock", "bypass_tools"] {
+        assert!(checks[what]["says"].is_string(), "{what}: {checks:#}");
+    }
+
+    let (_, checks) = std::thread::scope(|scope| {
+        scope.spawn(|| replay(&trace("ipv6-rst"), &sent));
+        doctor(&["-i", &seen, "--for", "4"])
+    });
+    assert_eq!(checks["packets"]["state"], "good", "{checks:#}");
+    assert_eq!(checks["drops"]["state"], "good");
+
+    ip(&format!("link set {seen} down"));
+    let (status, checks) = doctor(&["-i", &seen, "--for", "1"]);
+    assert_eq!(
+        (status, &checks["interface"]["state"]),
+        (Some(1), &Value::from("problem"))
+    );
+    assert_eq!(checks["interface"]["do"], format!("ip link set {seen} up"));
+}
+
+#[test]
+fn a_bypass_tool_is_named_with_its_process() {
+    inside("inside_a_bypass_tool");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_a_bypass_tool() {
+    assert_inside();
+    let dir = tempfile::tempdir().unwrap();
+    let tool = dir.path().join("nfqws");
+    fs::write(&tool, "#!/bin/sh\nread forever\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut running = Command::new(&tool).stdin(Stdio::piped()).spawn().unwrap();
+    let (seen, _sent) = pair(0);
+    let (status, checks) = doctor(&["-i", &seen, "--for", "1"]);
+    let pid = running.id();
+    drop(running.stdin.take());
+    running.wait().unwrap();
+    assert_eq!(status, Some(1));
+    let says = checks["bypass_tools"]["says"].as_str().unwrap();
+    assert!(says.contains(&format!("nfqws (zapret), process {pid}")), "{says}");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_told() {
+    let output = blockscope().args(["doctor", "-i", "nosuch0"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("nosuch0"), "{said}");
+}
