@@ -128,7 +128,7 @@ pub(super) fn verdicts() -> impl TypedValueParser<Value = Verdict> {
 /// How the captures are read.
 enum Input<'a> {
     /// One after another, each kept in the state at this path.
-    InParts(&'a Path, CaptureSet),
+    InParts(&'a Path, Box<CaptureSet>),
     AtOnce(Box<dyn Source>),
 }
 
@@ -154,7 +154,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
     // Directories are looked into before anything is written there.
     let source = match args.state.as_deref() {
-        Some(state) => Input::InParts(state, CaptureSet::open(&args.inputs)),
+        Some(state) => Input::InParts(state, Box::new(CaptureSet::open(&args.inputs))),
         None => Input::AtOnce(input::open(&args.inputs, filter).map_err(usage)?),
     };
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
@@ -172,7 +172,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         Input::InParts(state, captures) => resume::Reading {
             state,
             inputs: &args.inputs,
-            captures,
+            captures: *captures,
             filter,
             fingerprints: &args.fingerprints,
             settings: &settings,
