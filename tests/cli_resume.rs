@@ -238,3 +238,26 @@ fn what_cannot_be_read_is_told_every_time() {
         assert!(findings(&String::from_utf8(output.stdout).unwrap()).len() >= 20);
     }
 }
+
+#[test]
+fn an_output_among_the_captures_is_not_read() {
+    let desk = Desk::new();
+    fs::write(desk.path("captures/.blockscope-left"), "").unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blockscope"));
+        command
+            .current_dir(desk.0.path())
+            .args(["read", "captures", "--format", "eve"])
+            .args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success());
+    };
+    for arguments in [&["-o", "captures/out"][..], &["--state", "state", "-o", "captures/out"]] {
+        command(arguments);
+        let told = fs::read_to_string(desk.path("captures/out")).unwrap();
+        let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert_eq!(last["stats"]["files"].as_array().unwrap().len(), FIXTURES.len());
+        fs::remove_file(desk.path("captures/out")).unwrap();
+    }
+}

@@ -15,6 +15,9 @@ use crate::time::Timestamp;
 /// How many records a batch holds unless told otherwise.
 pub const DEFAULT_BATCH_LEN: usize = 1024;
 
+/// What the names of files begin with that are being written and are to replace others.
+pub const UNFINISHED: &str = ".blockscope-";
+
 /// The number of a file in a [`FrameNumber`](crate::packet::frame::FrameNumber) is 20 bits wide.
 const MOST_FILES: usize = 1 << 20;
 
@@ -193,7 +196,12 @@ fn captures_in(directory: &Path) -> Result<Vec<Entry>, CaptureError> {
     };
     let mut found: Vec<(Option<Timestamp>, PathBuf, Entry)> = Vec::new();
     for item in fs::read_dir(directory).map_err(failed)? {
-        let path = item.map_err(failed)?.path();
+        let item = item.map_err(failed)?;
+        // What a process that was killed had begun to write.
+        if item.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            continue;
+        }
+        let path = item.path();
         let len = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata.len(),
             // Opening a FIFO would wait for its writer; a directory in a directory is not looked into.

@@ -2,9 +2,11 @@
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
+use blockscope::capture::capture_set::CaptureSet;
+use blockscope::capture::source::Source;
 use blockscope::engine::run::{self, Cases, FLOWS, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
@@ -123,6 +125,13 @@ pub(super) fn verdicts() -> impl TypedValueParser<Value = Verdict> {
     })
 }
 
+/// How the captures are read.
+enum Input<'a> {
+    /// One after another, each kept in the state at this path.
+    InParts(&'a Path, Box<CaptureSet>),
+    AtOnce(Box<dyn Source>),
+}
+
 /// Reads and reports.
 pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let showing = if common.quiet || args.no_progress || !io::stderr().is_terminal() {
@@ -143,6 +152,11 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
     let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
+    // Directories are looked into before anything is written there.
+    let source = match args.state.as_deref() {
+        Some(state) => Input::InParts(state, Box::new(CaptureSet::open(&args.inputs))),
+        None => Input::AtOnce(input::open(&args.inputs, filter).map_err(usage)?),
+    };
     let output = Output::open(args.output.as_deref(), &args.inputs, bar.handle())?;
     let keeper = output.keeper();
     let mut sink = sink(args, common, output);
@@ -154,19 +168,17 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
     let mut outcome = Outcome::default();
-    let part = match &args.state {
-        Some(state) => resume::Reading {
+    let part = match source {
+        Input::InParts(state, captures) => resume::Reading {
             state,
             inputs: &args.inputs,
+            captures: *captures,
             filter,
             fingerprints: &args.fingerprints,
             settings: &settings,
         }
         .judge(&mut watch, &mut outcome)?,
-        None => {
-            let mut source = input::open(&args.inputs, filter).map_err(usage)?;
-            run::judge(&mut *source, &settings, &mut watch, &mut outcome)
-        }
+        Input::AtOnce(mut source) => run::judge(&mut *source, &settings, &mut watch, &mut outcome),
     };
     let mut outcome = run::conclude(part, &settings, &mut *sink, outcome);
     watch.finish();

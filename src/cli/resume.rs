@@ -17,8 +17,10 @@ use super::input;
 pub(super) struct Reading<'a> {
     /// The state.
     pub(super) state: &'a Path,
-    /// The captures.
+    /// What the user named.
     pub(super) inputs: &'a [PathBuf],
+    /// The captures there.
+    pub(super) captures: CaptureSet,
     /// What of them is judged.
     pub(super) filter: Option<&'a str>,
     /// The lists of fingerprints.
@@ -33,7 +35,7 @@ impl Reading<'_> {
     /// # Errors
     /// The state is not of this reading, or cannot be kept.
     pub(super) fn judge(
-        &self,
+        mut self,
         control: &mut dyn Control,
         outcome: &mut Outcome,
     ) -> Result<Part, (Exit, anyhow::Error)> {
@@ -43,9 +45,8 @@ impl Reading<'_> {
         let settings = self.digest().map_err(usage)?;
         let (mut journal, held) = Journal::open(self.state, settings).with_context(name).map_err(usage)?;
         let mut held = held.into_iter();
-        let mut captures = CaptureSet::open(self.inputs);
         let mut whole = Part::default();
-        while let Some((path, alone)) = captures.take_first(whole.files().len() as u32) {
+        while let Some((path, alone)) = self.captures.take_first(whole.files().len() as u32) {
             let Some(identity) = path.as_deref().and_then(Identity::of) else {
                 // It says itself why it cannot be read, now and the next time.
                 let mut source = input::filtered(alone, self.filter).map_err(usage)?;

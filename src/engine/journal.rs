@@ -1,9 +1,9 @@
 //! What the parts of a run came to, kept in a file as they come, so that a run that is cut off goes on where it was.
 //!
 //! The file begins with eight octets of its own and a digest of the settings; then come entries, each a length and a
-//! checksum (8 octets each, little-endian) and what they speak of: an [`Entry`] in postcard's form, compressed. An entry
-//! is durable before the next part is begun. One that was cut off is cut away when the journal is opened; its part is
-//! read again.
+//! checksum (8 octets each, little-endian) and what they speak of: an [`Entry`] in postcard's form, compressed. An
+//! entry is durable before the next part is begun. One that was cut off is cut away when the journal is opened; its
+//! part is read again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -64,8 +64,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or begins one, of a run whose settings have the digest `settings`. Gives the entries it
-    /// holds, in the order they were made.
+    /// Opens the journal at `path`, or begins one, of a run whose settings have the digest `settings`. Gives the entries
+    /// it holds, in the order they were made.
     ///
     /// # Errors
     /// It cannot be read or written, is no journal, or is one of a run with other settings. It is then left as it is.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
+use crate::capture::capture_set::UNFINISHED;
+
 /// A file being written. Dropped before [`Self::finish`], it leaves the old one as it was.
 #[derive(Debug)]
 pub struct Replacement(State);
@@ -38,7 +40,7 @@ impl Replacement {
         // As a file is created otherwise, if the process's mask lets it.
         let permissions = found.map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
         let begun = Builder::new()
-            .prefix(".blockscope-")
+            .prefix(UNFINISHED)
             .permissions(permissions)
             .tempfile_in(directory.unwrap_or_else(|| Path::new(".")));
         match begun {
