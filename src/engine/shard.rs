@@ -111,8 +111,7 @@ impl Shard {
             coverage: Coverage::default(),
             baselines,
             hosts: HashSet::new(),
-            // Pages that are never written to cost nothing; growing would copy traces in the middle of a capture.
-            traces: Vec::with_capacity(MOST_TRACES),
+            traces: Vec::new(),
             mirror: Mirror::default(),
             now: Timestamp::EPOCH,
         }
@@ -392,6 +391,10 @@ impl Shard {
                 self.coverage.no_handshake += u64::from(!flow.saw_handshake());
                 let outcome = outcome(flow);
                 if self.traces.len() < MOST_TRACES {
+                    if self.traces.capacity() == 0 {
+                        // Pages that are never written to cost nothing; growing would copy in the middle of a capture.
+                        self.traces.reserve_exact(MOST_TRACES);
+                    }
                     self.traces.push(FlowTrace::of(flow, &outcome));
                 } else {
                     self.coverage.not_compared += 1;

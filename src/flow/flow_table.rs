@@ -91,8 +91,7 @@ impl<T: Recycle> FlowTable<T> {
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
-            // All it can ever hold: pages that are never written to cost nothing, growing would copy every flow.
-            slots: Vec::with_capacity(most.max(1)),
+            slots: Vec::new(),
             free: Vec::new(),
             index: Index::new(most.max(1)),
             queues: Default::default(),
@@ -190,6 +189,10 @@ impl<T: Recycle> FlowTable<T> {
     /// A new flow. The table must not be full and must not hold `key`.
     pub fn insert(&mut self, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
         let hash = key.digest();
+        if self.slots.capacity() == 0 {
+            // All it can ever hold: pages that are never written to cost nothing, growing would copy every flow.
+            self.slots.reserve_exact(self.most);
+        }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 key: None,

@@ -126,7 +126,7 @@ impl Heads {
     #[must_use]
     pub fn new(most: usize, bytes: usize) -> Self {
         Self {
-            heads: Vec::with_capacity(most),
+            heads: Vec::new(),
             rooms: Rooms {
                 most: bytes.max(HEAD_BYTES),
                 ..Rooms::default()
@@ -149,6 +149,10 @@ impl Heads {
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.heads.len() < self.most {
+            if self.heads.capacity() == 0 {
+                // Pages that are never written to cost nothing, growing would cost copies.
+                self.heads.reserve_exact(self.most);
+            }
             self.heads.push(Head::default());
             (self.heads.len() - 1) as u32
         } else {
