@@ -21,6 +21,7 @@ mod output;
 mod progress;
 mod read;
 mod resume;
+mod room;
 mod schema;
 mod watch;
 

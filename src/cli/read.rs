@@ -7,7 +7,7 @@ use std::thread;
 
 use blockscope::capture::capture_set::CaptureSet;
 use blockscope::capture::source::Source;
-use blockscope::engine::run::{self, Cases, FLOWS, Outcome, Settings};
+use blockscope::engine::run::{self, Cases, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
 use blockscope::report::figures::{counted, grouped};
@@ -22,6 +22,7 @@ use super::control::Watch;
 use super::exit::Exit;
 use super::output::{Color, Output};
 use super::progress::{Bar, Showing};
+use super::room::Room;
 use super::{Common, Ending, diagnostics, fingerprints, input, resume};
 
 const MORE: &str = "\
@@ -94,9 +95,8 @@ pub(super) struct ReadArgs {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// The most flows held at once
-    #[arg(long, value_name = "N", default_value_t = most_flows())]
-    flows: NonZeroUsize,
+    #[command(flatten)]
+    room: Room,
 
     /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
@@ -162,7 +162,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let mut sink = sink(args, common, output);
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
-        flows: args.flows.get(),
+        flows: args.room.flows(),
         cases: Cases::Judged,
         facts,
     };
@@ -186,10 +186,6 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         outcome.output = keeper.keep().err();
     }
     Ok(conclude(&outcome, args.strict, args.fail_on))
-}
-
-pub(super) fn most_flows() -> NonZeroUsize {
-    NonZeroUsize::new(FLOWS).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn cores() -> NonZeroUsize {

@@ -46,7 +46,8 @@ use self::reopen::Reopened;
 use self::signals::{Caught, Renewed, Signals};
 use super::exit::Exit;
 use super::output::{Color, Output};
-use super::read::{Format, most_flows, verdicts};
+use super::read::{Format, verdicts};
+use super::room::Room;
 use super::{Common, Ending, diagnostics, fingerprints, interfaces};
 
 const MORE: &str = "\
@@ -155,9 +156,8 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
 
-    /// The most flows held at once
-    #[arg(long, value_name = "N", default_value_t = most_flows())]
-    flows: NonZeroUsize,
+    #[command(flatten)]
+    room: Room,
 
     /// As root: run as NAME, not as the user who called sudo
     #[arg(long, value_name = "NAME")]
@@ -208,7 +208,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let mut sink = sink(args, common, output, &bar)?;
     let settings = Settings {
         threads: args.threads,
-        flows: args.flows.get(),
+        flows: args.room.flows(),
         cases: Cases::Judged,
         facts,
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::baselines::Baselines;
 use super::ledger::Ledger;
 use super::part::Part;
-use super::shard::SHARDS;
+use super::shard::{SHARDS, Shard};
 use super::worker::{Assigned, Task, Worker, owner};
 use crate::capture::error::CaptureError;
 use crate::capture::source::{Progress, Record, RecordBatch, Source, Supply};
@@ -36,6 +36,12 @@ pub struct Settings {
 
 /// The most flows held at once unless told otherwise.
 pub const FLOWS: usize = 1 << 18;
+
+/// How many flows find room in `bytes` bytes, at least one for each shard.
+#[must_use]
+pub fn flows_within(bytes: usize) -> usize {
+    (bytes / Shard::BYTES_PER_FLOW).max(SHARDS)
+}
 
 impl Default for Settings {
     /// One thread, [`FLOWS`] flows, the built-in facts, and findings only.

@@ -90,7 +90,15 @@ pub struct Shard {
     now: Timestamp,
 }
 
+/// What detectors keep of a flow beside its slot, in bytes: ten segments of either direction (72 bytes each), which most
+/// flows of TCP fill on one side at least, or a question and its answer (750 bytes).
+const KEPT_PER_FLOW: usize = 1024;
+
 impl Shard {
+    /// About how much memory a flow takes, in bytes: its slot and its place in the index, its first bytes, and what detectors
+    /// keep of it.
+    pub const BYTES_PER_FLOW: usize = FlowTable::<Held>::BYTES_PER_FLOW + HEAD_BYTES_PER_FLOW + KEPT_PER_FLOW;
+
     /// A shard that holds at most `flows` flows and reports to `baselines`.
     #[must_use]
     pub fn new(flows: usize, baselines: Arc<Baselines>) -> Self {

@@ -86,6 +86,11 @@ pub enum Removal {
     Evicted,
 }
 
+impl<T> FlowTable<T> {
+    /// What a flow takes in the table, in bytes: its slot, two to four places in the index, and its deadline's entry.
+    pub const BYTES_PER_FLOW: usize = size_of::<Slot<T>>() + 4 * size_of::<u64>() + size_of::<(Timestamp, SlotId)>();
+}
+
 impl<T: Recycle> FlowTable<T> {
     /// A table of at most `most` flows (at least 1).
     #[must_use]
