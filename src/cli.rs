@@ -17,6 +17,7 @@ mod fingerprints;
 mod forge;
 mod input;
 mod interfaces;
+mod machine_clock;
 mod output;
 mod progress;
 mod read;

@@ -12,7 +12,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anstream::AutoStream;
 use anyhow::anyhow;
@@ -45,6 +45,7 @@ use self::metrics::{Figures, Metrics};
 use self::reopen::Reopened;
 use self::signals::{Caught, Renewed, Signals};
 use super::exit::Exit;
+use super::machine_clock;
 use super::output::{Color, Output};
 use super::read::{Format, verdicts};
 use super::room::Room;
@@ -218,7 +219,9 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
         evidence,
         told: BTreeMap::new(),
         complaints: Complaints::default(),
-        until: args.span.map(|seconds| ticks() + Duration::from_secs(seconds)),
+        until: args
+            .span
+            .map(|seconds| machine_clock::ticks() + Duration::from_secs(seconds)),
     };
     let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
     let evidence_failed = hold
@@ -437,21 +440,16 @@ impl WithEvidence {
 }
 
 impl Steering for Hold {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a quiet link has no other clock than the machine's"
-    )]
     fn now(&mut self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        machine_clock::now()
     }
 
     fn stop(&self) -> bool {
-        self.signals.stop() || self.until.is_some_and(|until| ticks() >= until)
+        self.signals.stop() || self.until.is_some_and(|until| machine_clock::ticks() >= until)
     }
 
     fn status(&mut self, status: &Status<'_>) {
-        self.complaints.hear(status, ticks());
+        self.complaints.hear(status, machine_clock::ticks());
         if let Some(metrics) = &self.metrics {
             metrics.update(Figures {
                 summary: status.summary.clone(),
@@ -496,11 +494,6 @@ impl Steering for Hold {
     fn new_facts(&mut self) -> Option<Facts> {
         self.signals.take_facts()
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "how long to watch is told by the user's clock")]
-fn ticks() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a short capture shows of the tap.
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use blockscope::capture::live::LiveSource;
 use blockscope::capture::source::RecordBatch;
@@ -13,6 +13,7 @@ use blockscope::report::sink::{Reported, Sink};
 use blockscope::time::Timestamp;
 
 use super::check::{Check, State};
+use crate::cli::machine_clock;
 
 /// Longer than any frame of a usual link with tags, and shorter than two segments merged.
 const MERGED: u32 = 1600;
@@ -33,7 +34,7 @@ pub(super) struct Sample {
 /// Looks at what `source` has for `span`.
 pub(super) fn sample(mut source: LiveSource, span: Duration, buffer_mib: u32) -> Sample {
     let mut clock = Clock {
-        until: ticks() + span,
+        until: machine_clock::ticks() + span,
         long: 0,
     };
     let outcome = watch(&mut source, &Settings::default(), &mut Nobody, &mut clock);
@@ -156,17 +157,12 @@ struct Clock {
 }
 
 impl Steering for Clock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a quiet link has no other clock than the machine's"
-    )]
     fn now(&mut self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        machine_clock::now()
     }
 
     fn stop(&self) -> bool {
-        ticks() >= self.until
+        machine_clock::ticks() >= self.until
     }
 
     fn status(&mut self, _: &Status<'_>) {}
@@ -187,9 +183,4 @@ impl Sink for Nobody {
     fn finish(&mut self, _: &Summary) -> io::Result<()> {
         Ok(())
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "how long to look is told by the user's clock")]
-fn ticks() -> Instant {
-    Instant::now()
 }
