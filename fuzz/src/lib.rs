@@ -18,7 +18,8 @@ use blockscope::detect::packs::list;
 use blockscope::engine::run::{Control, Settings, run};
 use blockscope::packet::dissect::dissect as dissect_frame;
 use blockscope::packet::frame::{Frame, FrameNumber, LinkType};
-use blockscope::packet::host_pair::host_pair;
+use blockscope::packet::host_pair::HostPair;
+use blockscope::packet::link::Peeled;
 use blockscope::payload::dns_message::{DnsMessage, Framed, RecordData, framed, looks_like_dns};
 use blockscope::payload::dns_name::{Name, NameBuf, hash_dotted};
 use blockscope::payload::html_facts::HtmlFacts;
@@ -129,12 +130,12 @@ pub fn dissect(bytes: &[u8]) {
         wire_len: bytes.len() as u32 + u32::from(choice >> 4),
         link: LinkType(LINKS[usize::from(choice & 15)]),
     };
-    let pair = host_pair(frame);
+    let pair = Peeled::of(frame.link, frame.bytes).map_or(HostPair::default(), |peeled| peeled.pair);
     let _ = format!("{pair:?}");
     if let Ok(packet) = dissect_frame(frame) {
         let _ = format!("{packet:?}");
         // Snapped frames have the pair of whole ones: the header that names the hosts is there.
-        assert_ne!(pair, blockscope::packet::host_pair::HostPair::default(), "{packet:?}");
+        assert_ne!(pair, HostPair::default(), "{packet:?}");
     }
 }
 
