@@ -21,7 +21,6 @@ pub mod quic_drop;
 pub mod rst_injection;
 pub mod signature;
 pub mod silent_drop;
-pub mod spare;
 mod stall;
 #[cfg(test)]
 mod stream_stories;

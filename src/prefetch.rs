@@ -4,20 +4,17 @@
 /// A cache line, in bytes, on the processors this is built for.
 const LINE: usize = 64;
 
-/// How much of a large value is fetched, in bytes: what the hot path touches of a flow lies at its beginning.
-const MOST: usize = 8 * LINE;
-
 /// Fetches the line `value` begins in.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
     line(std::ptr::from_ref(value).cast());
 }
 
-/// Fetches `value`, up to its first [`MOST`] bytes.
+/// Fetches the first `LINES` lines of `value`.
 #[inline]
-pub(crate) fn prefetch_all<T>(value: &T) {
+pub(crate) fn prefetch_all<T, const LINES: usize>(value: &T) {
     let start: *const i8 = std::ptr::from_ref(value).cast();
-    for at in (0..size_of::<T>().min(MOST)).step_by(LINE) {
+    for at in (0..size_of::<T>().min(LINES * LINE)).step_by(LINE) {
         line(start.wrapping_add(at));
     }
 }

@@ -1,4 +1,4 @@
-//! The one list of detectors: a new one adds its line to `detectors!`.
+//! The one list of detectors: a new one adds its line to `detectors!`, beside those that look at the same flows.
 
 use std::net::IpAddr;
 
@@ -21,34 +21,69 @@ use super::tls_interception::TlsInterception;
 use super::volume_freeze::VolumeFreeze;
 use crate::finding::docket::Docket;
 use crate::finding::summary::Coverage;
+use crate::flow::boxes::Boxes;
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
+use crate::prefetch::prefetch_all;
 
-/// Writes the set, its memories and its habits out for a list of detectors, so that a call is direct and each memory
-/// lies in the flow's slot by value.
+/// Writes the set, its memories and its habits out for lists of detectors, so that a call is direct and each memory lies in
+/// place: those of detectors that look at every flow, or at flows of UDP, in the flow's slot; those of detectors that look
+/// at TCP alone in a box that only such flows have.
 macro_rules! detectors {
-    ($($name:ident: $detector:ty),+ $(,)?) => {
+    (
+        every flow: $($every:ident: $every_type:ty),+;
+        datagrams: $($datagrams:ident: $datagrams_type:ty),+;
+        streams: $($streams:ident: $streams_type:ty),+ $(,)?
+    ) => {
         /// All detectors, called one after another without indirection.
         #[derive(Clone, Debug, Default)]
         pub struct DetectorSet {
-            $($name: $detector),+
+            $($every: $every_type,)+
+            $($datagrams: $datagrams_type,)+
+            $($streams: $streams_type,)+
         }
 
         /// What the detectors keep of one flow.
         #[derive(Debug, Default)]
+        // In this order, so that where to look further is known first.
+        #[repr(C)]
         pub struct Memories {
-            $($name: <$detector as Detector>::Memory),+
+            /// There is one from the beginning of a flow of TCP on.
+            streams: Option<Box<StreamMemories>>,
+            $($every: <$every_type as Detector>::Memory,)+
+            $($datagrams: <$datagrams_type as Detector>::Memory,)+
+        }
+
+        /// What the detectors that look at TCP alone keep of one flow.
+        #[derive(Debug, Default)]
+        // In the order of the list: what ordinary packets touch lies together.
+        #[repr(C)]
+        pub struct StreamMemories {
+            $($streams: <$streams_type as Detector>::Memory,)+
         }
 
         /// What the detectors keep of the hosts of one shard.
         #[derive(Debug)]
         pub struct AllHabits {
-            $($name: <$detector as Detector>::Habits),+
+            $($every: <$every_type as Detector>::Habits,)+
+            $($datagrams: <$datagrams_type as Detector>::Habits,)+
+            $($streams: <$streams_type as Detector>::Habits,)+
         }
 
-        impl Recycle for Memories {
+        impl Recycle for StreamMemories {
             fn recycle(&mut self) {
-                $(self.$name.recycle();)+
+                $(self.$streams.recycle();)+
+            }
+        }
+
+        impl Memories {
+            /// Forgets everything but allocated memory, and gives back what only flows of TCP have.
+            pub fn recycle(&mut self, boxes: &mut Boxes<StreamMemories>) {
+                $(self.$every.recycle();)+
+                $(self.$datagrams.recycle();)+
+                if let Some(streams) = self.streams.take() {
+                    boxes.give_back(streams);
+                }
             }
         }
 
@@ -56,10 +91,14 @@ macro_rules! detectors {
             /// Nothing learnt yet.
             #[must_use]
             pub fn habits(&self) -> AllHabits {
-                AllHabits { $($name: self.$name.habits()),+ }
+                AllHabits {
+                    $($every: self.$every.habits(),)+
+                    $($datagrams: self.$datagrams.habits(),)+
+                    $($streams: self.$streams.habits(),)+
+                }
             }
 
-            /// Shows a packet to all detectors.
+            /// Shows a packet to all detectors that look at such flows.
             pub fn observe(
                 &self,
                 sighting: &Sighting<'_>,
@@ -67,27 +106,45 @@ macro_rules! detectors {
                 habits: &mut AllHabits,
             ) -> Attention {
                 let mut attention = Attention::Idle;
-                $(attention = attention.max(self.$name.observe(sighting, &mut memories.$name, &mut habits.$name));)+
+                $(attention = attention.max(self.$every.observe(sighting, &mut memories.$every, &mut habits.$every));)+
+                if let Some(streams) = &mut memories.streams {
+                    $(attention = attention.max(
+                        self.$streams.observe(sighting, &mut streams.$streams, &mut habits.$streams),
+                    );)+
+                } else {
+                    $(attention = attention.max(
+                        self.$datagrams.observe(sighting, &mut memories.$datagrams, &mut habits.$datagrams),
+                    );)+
+                }
                 attention
             }
 
-            /// Whether all detectors rest in a flow.
+            /// Whether all detectors rest in a flow of TCP.
             pub fn rest(&self, flow: &Flow, memories: &Memories) -> bool {
-                $(self.$name.rests(flow, &memories.$name))&&+
+                $(self.$every.rests(flow, &memories.$every))&&+
+                    && memories.streams.as_ref().is_some_and(|streams| {
+                        $(self.$streams.rests(flow, &streams.$streams))&&+
+                    })
             }
 
-            /// Whether any detector may still look into a flow's first bytes.
+            /// Whether any detector may still look into the first bytes of a flow of TCP.
             pub fn read_on(&self, memories: &Memories) -> bool {
-                $(self.$name.reads_on(&memories.$name))||+
+                $(self.$every.reads_on(&memories.$every))||+
+                    || memories.streams.as_ref().is_some_and(|streams| {
+                        $(self.$streams.reads_on(&streams.$streams))||+
+                    })
             }
 
-            /// Shows an ordinary packet of a flow that all detectors rest in.
+            /// Shows an ordinary packet of a flow of TCP that all detectors rest in.
             #[inline]
             pub fn pass(&self, sighting: &Sighting<'_>, memories: &mut Memories, habits: &mut AllHabits) {
-                $(self.$name.pass(sighting, &mut memories.$name, &mut habits.$name);)+
+                $(self.$every.pass(sighting, &mut memories.$every, &mut habits.$every);)+
+                if let Some(streams) = &mut memories.streams {
+                    $(self.$streams.pass(sighting, &mut streams.$streams, &mut habits.$streams);)+
+                }
             }
 
-            /// Lets all detectors conclude.
+            /// Lets all detectors conclude that look at such flows.
             pub fn conclude(
                 &self,
                 conclusion: &Conclusion<'_>,
@@ -95,10 +152,35 @@ macro_rules! detectors {
                 habits: &mut AllHabits,
                 docket: &mut Docket,
             ) {
-                $(self.$name.conclude(conclusion, &mut memories.$name, &mut habits.$name, docket);)+
+                $(self.$every.conclude(conclusion, &mut memories.$every, &mut habits.$every, docket);)+
+                if let Some(streams) = &mut memories.streams {
+                    $(self.$streams.conclude(conclusion, &mut streams.$streams, &mut habits.$streams, docket);)+
+                } else {
+                    $(self.$datagrams.conclude(
+                        conclusion,
+                        &mut memories.$datagrams,
+                        &mut habits.$datagrams,
+                        docket,
+                    );)+
+                }
             }
         }
     };
+}
+
+impl Memories {
+    /// Makes room for what detectors keep of a flow of TCP, which begins.
+    pub fn open_streams(&mut self, boxes: &mut Boxes<StreamMemories>) {
+        self.streams.get_or_insert_with(|| boxes.take());
+    }
+
+    /// Fetches what the next ordinary packet of a flow of TCP will touch.
+    #[inline]
+    pub fn fetch(&self) {
+        if let Some(streams) = &self.streams {
+            prefetch_all::<_, 3>(&**streams);
+        }
+    }
 }
 
 impl DetectorSet {
@@ -134,19 +216,22 @@ impl AllHabits {
 }
 
 detectors! {
-    rst_injection: RstInjection,
+    every flow:
     dns_injection: DnsInjection,
-    block_page: BlockPage,
+    icmp_prohibited: IcmpProhibited;
+    datagrams:
+    quic_drop: QuicDrop;
+    streams:
     payload_injection: PayloadInjection,
+    throttling: Throttling,
+    rst_injection: RstInjection,
+    block_page: BlockPage,
     silent_drop: SilentDrop,
     ip_blackhole: IpBlackhole,
     syn_ack_injection: SynAckInjection,
     fin_injection: FinInjection,
     tls_alert_injection: TlsAlertInjection,
     tls_interception: TlsInterception,
-    icmp_prohibited: IcmpProhibited,
     volume_freeze: VolumeFreeze,
     captive_portal: CaptivePortal,
-    quic_drop: QuicDrop,
-    throttling: Throttling,
 }

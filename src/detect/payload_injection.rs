@@ -27,13 +27,13 @@ use std::time::Duration;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::filing::{Early, Filing};
-use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Kind, Stage};
 use crate::finding::verdict::Verdict;
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::side::{Note, Side};
+use crate::flow::spare::Spare;
 use crate::packet::packet::{Packet, Segment, SequenceNumber};
 use case::{Case, Rivals, Step};
 
@@ -178,7 +178,7 @@ impl Detector for PayloadInjection {
     type Habits = Spare<Seen>;
 
     fn habits(&self) -> Spare<Seen> {
-        Spare::of(&[FIRST, FIRST + LAST])
+        Spare::of(&[1, FIRST, 6, FIRST + LAST])
     }
 
     fn observe(&self, sighting: &Sighting<'_>, memory: &mut Memory, spare: &mut Spare<Seen>) -> Attention {

@@ -28,9 +28,9 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, QuicDropObservation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
-use crate::flow::asked::{NameText, name_text};
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
+use crate::flow::name_text::NameText;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::Datagram;
@@ -238,7 +238,7 @@ impl Detector for QuicDrop {
         if case.tries < TRIES || case.last_try.since(case.first_try) < WAITED {
             return;
         }
-        let name = case.name;
+        let name = case.name.clone();
         let tries = case.tries;
         let (trigger, begun) = (case.trigger, case.begun);
         let unanswered = case.server_packets == 0;
@@ -352,7 +352,7 @@ impl Case {
     }
 
     /// What is kept of it once it is known what became of it.
-    const fn handshake(&self, outcome: Outcome, ended: Timestamp) -> Handshake {
+    fn handshake(&self, outcome: Outcome, ended: Timestamp) -> Handshake {
         Handshake {
             client: self.client,
             server: self.server,
@@ -360,7 +360,7 @@ impl Case {
             began: self.begun,
             ended,
             outcome,
-            name: self.name,
+            name: self.name.clone(),
         }
     }
 
@@ -403,7 +403,7 @@ impl Case {
             return;
         };
         if let Some(name) = hello.server_name.as_ref().and_then(|name| name.as_str()) {
-            self.name = name_text(name);
+            self.name = NameText::lower(name);
             self.trigger = frame;
         }
     }

@@ -285,8 +285,6 @@ pub(super) fn notes(conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidenc
 
 /// A server that repeats its SYN-ACK is alive and hears nothing of what the client sends.
 fn is_server_repeating_itself(server: &Side) -> bool {
-    match (&server.opening, &server.last_opening) {
-        (Some(first), Some(last)) => last.at > first.at,
-        _ => false,
-    }
+    let last = server.last_opening_at();
+    server.opening.is_some_and(|first| last > Some(first.at))
 }

@@ -106,10 +106,7 @@ impl Detector for SynAckInjection {
         {
             return Attention::Idle;
         }
-        let asked_again = match (&client.opening, &client.last_opening) {
-            (Some(one), Some(last)) => one.frame != last.frame,
-            _ => true,
-        };
+        let asked_again = client.opening.is_none() || client.has_opened_again();
         filing.case_or(|| Rivals {
             notes: [*first, note],
             asked_again,

@@ -26,13 +26,13 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 use super::detector::{Attention, Carried, Conclusion, Detector, Ending, Sighting};
-use super::spare::Spare;
 use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, PaceObservation};
 use crate::finding::finding::{Finding, Kind, Manner, Particulars, Party, Position, Stage, Throttle};
 use crate::finding::verdict::Prior;
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
+use crate::flow::spare::Spare;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
 use crate::time::Timestamp;

@@ -10,22 +10,25 @@ use super::arrival::Arrival;
 use super::baselines::{Baselines, CameTo, DomainId, FlowOutcome};
 use super::trace::FlowTrace;
 use crate::detect::detector::{Attention, Carried, Conclusion, Ending, HELD_OPEN, Sighting};
-use crate::detect::detector_set::{AllHabits, DetectorSet, Memories};
+use crate::detect::detector_set::{AllHabits, DetectorSet, Memories, StreamMemories};
 use crate::detect::packs::facts::Facts;
 use crate::finding::docket::Docket;
 use crate::finding::finding::{Application, Finding, Party};
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
-use crate::flow::flow::Flow;
+use crate::flow::boxes::Boxes;
+use crate::flow::flow::{Flow, Stores};
 use crate::flow::flow_key::{End, FlowKey};
-use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId};
+use crate::flow::flow_table::{FlowTable, Patience, Recycle, SlotId, Tenant};
 use crate::flow::heads::Heads;
+use crate::flow::landmarks::Landmarks;
 use crate::flow::mirror::Mirror;
 use crate::flow::side::Note;
 use crate::flow::waiting::Waiting;
 use crate::packet::frame::Frame;
 use crate::packet::link::Peeled;
 use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
+use crate::prefetch::{prefetch, prefetch_all};
 use crate::time::Timestamp;
 
 /// How many shards there are, whatever the number of threads: threads own ranges of them, so that even what is given
@@ -44,12 +47,17 @@ const HEAD_BYTES_PER_FLOW: usize = 1024;
 const LEAST_HEAD_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Default)]
+// In this order what every packet touches lies together.
+#[repr(C)]
 struct Held {
+    standing: Standing,
+    suspicion_queued: bool,
     flow: Option<Flow>,
     memories: Memories,
-    suspicion_queued: bool,
-    standing: Standing,
 }
+
+/// Lines of memory an ordinary packet touches of a [`Held`]: the key, the flow's clocks and counts, and both its sides.
+const HOT_LINES: usize = 9;
 
 /// How much of a flow's packets is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,11 +72,24 @@ enum Standing {
 }
 
 impl Recycle for Held {
+    /// The memories have been emptied before: what lies in boxes goes back to the shard.
     fn recycle(&mut self) {
         self.flow = None;
-        self.memories.recycle();
         self.suspicion_queued = false;
         self.standing = Standing::Open;
+    }
+}
+
+impl Tenant for Held {
+    #[inline]
+    fn key(&self) -> Option<&FlowKey> {
+        self.flow.as_ref().map(Flow::key)
+    }
+
+    #[inline]
+    fn fetch(&self) {
+        prefetch_all::<_, HOT_LINES>(self);
+        prefetch(&self.memories);
     }
 }
 
@@ -78,7 +99,8 @@ pub struct Shard {
     detectors: DetectorSet,
     habits: AllHabits,
     table: FlowTable<Held>,
-    heads: Heads,
+    stores: Stores,
+    stream_memories: Boxes<StreamMemories>,
     suspicions: Waiting<(Timestamp, SlotId)>,
     docket: Docket,
     coverage: Coverage,
@@ -90,9 +112,10 @@ pub struct Shard {
     now: Timestamp,
 }
 
-/// What detectors keep of a flow beside its slot, in bytes: ten segments of either direction (72 bytes each), which most
-/// flows of TCP fill on one side at least, or a question and its answer (750 bytes).
-const KEPT_PER_FLOW: usize = 1024;
+/// What is kept of a flow of TCP beside its slot, in bytes: the landmarks of both sides, what detectors keep, and of the
+/// segments they compare (72 bytes each, ten a direction at most) what most flows fill. A flow of DNS has a question and
+/// its answer instead, 550 bytes.
+const KEPT_PER_FLOW: usize = 2 * size_of::<Landmarks>() + size_of::<StreamMemories>() + 720;
 
 impl Shard {
     /// About how much memory a flow takes, in bytes: its slot and its place in the index, its first bytes, and what detectors
@@ -113,7 +136,11 @@ impl Shard {
             habits: detectors.habits(),
             detectors,
             table: FlowTable::new(flows),
-            heads: Heads::new(flows * 2, (flows * HEAD_BYTES_PER_FLOW).max(LEAST_HEAD_BYTES)),
+            stores: Stores {
+                heads: Heads::new(flows * 2, (flows * HEAD_BYTES_PER_FLOW).max(LEAST_HEAD_BYTES)),
+                landmarks: Boxes::default(),
+            },
+            stream_memories: Boxes::default(),
             suspicions: Waiting::new(),
             docket: Docket::default(),
             coverage: Coverage::default(),
@@ -136,6 +163,17 @@ impl Shard {
     pub fn expect(&self, arrival: &Arrival<'_>) {
         if let Some((key, _)) = &arrival.flow {
             self.table.expect(key);
+        }
+    }
+
+    /// Fetches what lies apart from the flow, once that is there.
+    pub fn greet(&self, arrival: &Arrival<'_>) {
+        if let Some((key, end)) = &arrival.flow
+            && let Some(held) = self.table.look(key)
+            && let Some(flow) = &held.flow
+        {
+            flow.fetch(*end);
+            held.memories.fetch();
         }
     }
 
@@ -216,17 +254,17 @@ impl Shard {
         let conflict = side
             .head
             .filter(|_| !segment.payload.is_empty() && !keeps_alive)
-            .and_then(|head| self.heads.conflict(head, segment));
+            .and_then(|head| self.stores.heads.conflict(head, segment));
         let sighting = Sighting {
             packet,
             carried: Carried::Segment(segment),
             sender,
             flow,
-            heads: &self.heads,
+            heads: &self.stores.heads,
             conflict,
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
-        flow.learn_segment(end, packet, segment, &mut self.heads);
+        flow.learn_segment(end, packet, segment, &mut self.stores);
         held.standing = match flow.is_settled() && self.detectors.rest(flow, &held.memories) {
             false => Standing::Open,
             true if self.detectors.read_on(&held.memories) => Standing::Reading,
@@ -234,7 +272,7 @@ impl Shard {
         };
         if held.standing == Standing::Settled && flow.application == Application::Tls {
             // What follows the hellos is encrypted. The client's still tells what the flow was about.
-            flow.release(Party::Server, &mut self.heads);
+            flow.release(Party::Server, &mut self.stores.heads);
         }
         let closed = |party| flow.side(party).fin.is_some();
         let was_reset = |party| flow.side(party).reset.is_some();
@@ -268,11 +306,11 @@ impl Shard {
             carried: Carried::Segment(segment),
             sender: flow.party(end),
             flow,
-            heads: &self.heads,
+            heads: &self.stores.heads,
             conflict: None,
         };
         self.detectors.pass(&sighting, &mut held.memories, &mut self.habits);
-        let heads = (held.standing == Standing::Reading).then_some(&mut self.heads);
+        let heads = (held.standing == Standing::Reading).then_some(&mut self.stores.heads);
         flow.learn_ordinary(end, packet, segment, heads);
         self.mirror.count_packet();
         self.table.touch_again(id, packet.frame.at);
@@ -296,7 +334,7 @@ impl Shard {
             carried: Carried::Datagram(datagram),
             sender,
             flow,
-            heads: &self.heads,
+            heads: &self.stores.heads,
             conflict: None,
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
@@ -315,7 +353,7 @@ impl Shard {
             carried: Carried::IcmpError(error),
             sender: flow.party(end),
             flow,
-            heads: &self.heads,
+            heads: &self.stores.heads,
             conflict: None,
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
@@ -336,9 +374,12 @@ impl Shard {
         } else {
             Patience::Datagrams
         };
-        let id = self.table.insert(key, at, patience);
-        self.table.get_mut(id).flow = Some(Flow::new(key, end, packet, segment));
-        id
+        self.table.insert(&key, at, patience, |held| {
+            held.flow = Some(Flow::new(key, end, packet, segment));
+            if segment.is_some() {
+                held.memories.open_streams(&mut self.stream_memories);
+            }
+        })
     }
 
     fn heed(&mut self, id: SlotId, attention: Attention, at: Timestamp) {
@@ -380,7 +421,7 @@ impl Shard {
         let Some(flow) = &held.flow else { return };
         let conclusion = Conclusion {
             flow,
-            heads: &self.heads,
+            heads: &self.stores.heads,
             ending,
             at,
         };
@@ -393,7 +434,9 @@ impl Shard {
             return;
         }
         self.conclude(id, ending, at);
-        if let Some(flow) = &mut self.table.get_mut(id).flow {
+        let held = self.table.get_mut(id);
+        held.memories.recycle(&mut self.stream_memories);
+        if let Some(flow) = &mut held.flow {
             if flow.is_tcp() {
                 self.coverage.one_sided += u64::from(!flow.is_two_sided());
                 self.coverage.no_handshake += u64::from(!flow.saw_handshake());
@@ -414,9 +457,7 @@ impl Shard {
                     self.baselines.add(&outcome);
                 }
             }
-            for party in [Party::Client, Party::Server] {
-                flow.release(party, &mut self.heads);
-            }
+            flow.dissolve(&mut self.stores);
         }
         self.table.remove(id);
     }
@@ -476,7 +517,7 @@ impl Shard {
     #[must_use]
     pub fn coverage(&self) -> Coverage {
         let mut coverage = self.coverage.clone();
-        coverage.heads_refused = self.heads.refused();
+        coverage.heads_refused = self.stores.heads.refused();
         self.habits.count(&mut coverage);
         coverage
     }

@@ -127,12 +127,12 @@ impl FlowTrace {
 fn silence(flow: &Flow) -> Duration {
     const FIRST_WAIT: Duration = Duration::from_secs(1);
     let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
-    let (Some(first), Some(last)) = (&client.opening, &client.last_opening) else {
+    let (Some(first), Some(last)) = (&client.opening, client.last_opening_at()) else {
         return Duration::ZERO;
     };
-    let span = last.at.since(first.at);
+    let span = last.since(first.at);
     match &server.opening {
-        Some(answer) if answer.at < last.at => Duration::ZERO,
+        Some(answer) if answer.at < last => Duration::ZERO,
         Some(_) => span.saturating_sub(FIRST_WAIT) / 2,
         None if server.packets > 0 => Duration::ZERO,
         None => span,

@@ -153,6 +153,9 @@ impl Worker {
             self.shards[*shard].expect(arrival);
         }
         for (shard, arrival) in &arrivals {
+            self.shards[*shard].greet(arrival);
+        }
+        for (shard, arrival) in &arrivals {
             self.shards[*shard].judge_arrival(arrival);
         }
     }

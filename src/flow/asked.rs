@@ -1,15 +1,11 @@
 //! What the client asked for: the packet most likely to set a box off, and the name it carried.
 
-use arrayvec::ArrayString;
-
+use super::name_text::NameText;
 use crate::finding::finding::{Application, Trigger, TriggerKind};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::SequenceNumber;
 use crate::packet::path_marks::PathMarks;
 use crate::time::Timestamp;
-
-/// A name of the DNS, the longest there is (RFC 1035 section 2.3.4: 255 octets on the wire, 253 in text).
-pub type NameText = ArrayString<253>;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -48,21 +44,4 @@ impl Asked {
             frame: self.frame,
         }
     }
-}
-
-/// `name` in lower case, cut to what a name can be; characters that cannot stand in a name are kept for the reader.
-#[must_use]
-pub fn name_text(name: &str) -> NameText {
-    let mut text = NameText::new();
-    // Nearly all are ASCII, and no longer than a name may be.
-    if name.is_ascii() && text.try_push_str(name).is_ok() {
-        text.make_ascii_lowercase();
-        return text;
-    }
-    for character in name.chars().flat_map(char::to_lowercase) {
-        if text.try_push(character).is_err() {
-            break;
-        }
-    }
-    text
 }

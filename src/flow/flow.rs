@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::asked::{Asked, name_text};
+use super::asked::Asked;
+use super::boxes::Boxes;
 use super::flow_key::{End, FlowKey};
 use super::heads::{Heads, Room};
+use super::landmarks::Landmarks;
 use super::mirror::{Disguise, Mirror};
+use super::name_text::NameText;
 use super::side::{COPIED_WITHIN, Note, Side};
 use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage, TriggerKind};
 use crate::packet::frame::FrameNumber;
@@ -28,38 +31,49 @@ pub enum ClientKnownBy {
     First,
 }
 
+/// What flows keep outside their slots.
+#[derive(Debug)]
+pub struct Stores {
+    /// Their first bytes.
+    pub heads: Heads,
+    /// The segments that later ones are compared with.
+    pub landmarks: Boxes<Landmarks>,
+}
+
 /// How often an unfinished request is read anew, so that many tiny segments cost a bounded number of readings.
 const MOST_READINGS: u8 = 12;
 
 /// A flow.
 #[derive(Clone, Debug)]
+// In this order what every packet touches lies together.
+#[repr(C)]
 pub struct Flow {
     key: FlowKey,
-    client: End,
-    client_known_by: ClientKnownBy,
     /// Its first frame.
     pub first_frame: FrameNumber,
-    /// When it began.
-    pub started: Timestamp,
     /// When its last packet came.
     pub last: Timestamp,
-    /// The outermost VLAN id of its first packet.
-    pub vlan: Option<u16>,
+    client: End,
+    client_known_by: ClientKnownBy,
     /// What it carries, as far as that is known.
     pub application: Application,
-    /// What the client asked for last.
-    pub asked: Option<Asked>,
+    readings: u8,
+    /// The outermost VLAN id of its first packet.
+    pub vlan: Option<u16>,
     /// How many requests were seen.
     pub requests: u16,
-    /// Whether and how the capture shows its packets more than once.
-    mirror: Mirror,
-    /// How many resets of each end repeated its first.
-    repeated_resets: [u32; 2],
     /// Packets whose payload was cut by the snap length.
     pub snapped: u16,
-    sides: [Side; 2],
+    /// Whether and how the capture shows its packets more than once.
+    mirror: Mirror,
     handshake_done: Option<Timestamp>,
-    readings: u8,
+    sides: [Side; 2],
+    /// When it began.
+    pub started: Timestamp,
+    /// How many resets of each end repeated its first.
+    repeated_resets: [u32; 2],
+    /// What the client asked for last.
+    pub asked: Option<Asked>,
 }
 
 /// Ordinary data are longer than this, in bytes: an Ethernet frame is padded with at most 6 beyond a TCP header.
@@ -156,7 +170,7 @@ impl Flow {
 
     /// Whether a SYN or a SYN-ACK was seen.
     #[must_use]
-    pub const fn saw_handshake(&self) -> bool {
+    pub fn saw_handshake(&self) -> bool {
         self.sides[0].opening.is_some() || self.sides[1].opening.is_some()
     }
 
@@ -168,20 +182,20 @@ impl Flow {
         let syn_ack = self.side(Party::Server).opening?;
         match party {
             Party::Server => {
-                let last = self.side(Party::Client).last_opening?;
-                (last.at == syn.at && syn_ack.at >= syn.at).then(|| syn_ack.at.since(syn.at))
+                let last = self.side(Party::Client).last_opening_at()?;
+                (last == syn.at && syn_ack.at >= syn.at).then(|| syn_ack.at.since(syn.at))
             }
             Party::Client => {
-                let last = self.side(Party::Server).last_opening?;
+                let last = self.side(Party::Server).last_opening_at()?;
                 let done = self.handshake_done?;
-                (last.at == syn_ack.at).then(|| done.since(syn_ack.at))
+                (last == syn_ack.at).then(|| done.since(syn_ack.at))
             }
         }
     }
 
     /// How far the flow has come, by what both sides have sent so far.
     #[must_use]
-    pub const fn stage(&self) -> Stage {
+    pub fn stage(&self) -> Stage {
         let client = self.side(Party::Client);
         let server = self.side(Party::Server);
         match client.data_packets + server.data_packets {
@@ -252,7 +266,7 @@ impl Flow {
     }
 
     /// Learns a TCP segment, after the detectors have seen it.
-    pub fn learn_segment(&mut self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>, heads: &mut Heads) {
+    pub fn learn_segment(&mut self, sender: End, packet: &Packet<'_>, segment: &Segment<'_>, stores: &mut Stores) {
         self.last = packet.frame.at;
         let note = Note::of(packet, segment);
         if segment.payload.len() < segment.payload_len as usize {
@@ -264,6 +278,7 @@ impl Flow {
         }
         let side = &mut self.sides[sender.index()];
         let is_new = side.end.is_none_or(|end| note.end().is_after(end));
+        side.make_room(&mut stores.landmarks);
         side.learn(&note, segment);
         if self.handshake_done.is_none()
             && self.party(sender) == Party::Client
@@ -275,7 +290,7 @@ impl Flow {
             self.handshake_done = Some(packet.frame.at);
         }
         if segment.payload_len > 0 && !segment.flags.rst() {
-            self.learn_payload(sender, &note, segment, heads, is_new);
+            self.learn_payload(sender, &note, segment, &mut stores.heads, is_new);
         }
     }
 
@@ -338,7 +353,7 @@ impl Flow {
 
     /// Whether its opening is over: it is known what it carries and who asked, or that no request will be read.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         let server = self.side(Party::Server);
         (self.requests > 0 || self.readings >= MOST_READINGS)
             && (self.handshake_done.is_some() || server.opening.is_none())
@@ -418,6 +433,22 @@ impl Flow {
         }
     }
 
+    /// Gives back all it holds of `stores`: it is over.
+    pub fn dissolve(&mut self, stores: &mut Stores) {
+        for side in &mut self.sides {
+            if let Some(head) = side.head.take() {
+                stores.heads.close(head);
+            }
+            side.give_back(&mut stores.landmarks);
+        }
+    }
+
+    /// Fetches what the next packet of `sender` will touch beyond the flow itself.
+    #[inline]
+    pub fn fetch(&self, sender: End) {
+        self.sides[sender.index()].fetch();
+    }
+
     /// The bytes `party` sent first, up to the first gap.
     #[must_use]
     pub fn head<'h>(&self, party: Party, heads: &'h Heads) -> &'h [u8] {
@@ -438,7 +469,7 @@ impl Flow {
 }
 
 /// The name a client's first bytes ask for, if they are a whole request.
-fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, super::asked::NameText)> {
+fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, NameText)> {
     if looks_like_request(bytes) {
         return match RequestHead::read(bytes) {
             HttpRead::Head(head) => {
@@ -450,7 +481,7 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, super::asked::Na
                 Some((
                     TriggerKind::Host,
                     Application::Http,
-                    name_text(host.unwrap_or_default()),
+                    NameText::lower(host.unwrap_or_default()),
                 ))
             }
             HttpRead::Incomplete | HttpRead::NotHttp => None,
@@ -463,7 +494,11 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, super::asked::Na
             if name.is_none() && matches!(hello.extent, HelloExtent::Cut { .. }) {
                 return None;
             }
-            Some((TriggerKind::Sni, Application::Tls, name_text(name.unwrap_or_default())))
+            Some((
+                TriggerKind::Sni,
+                Application::Tls,
+                NameText::lower(name.unwrap_or_default()),
+            ))
         }
         HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::flow_key::FlowKey;
 use super::index::Index;
 use super::waiting::Waiting;
-use crate::prefetch::{prefetch, prefetch_all};
+use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
 /// How long a flow may be silent before it is concluded.
@@ -42,11 +42,19 @@ impl Patience {
     }
 }
 
-/// What a table keeps in a slot: it is created once and then used again for other flows, so that what it has allocated
-/// is kept.
+/// What is created once and then used again for other flows, so that what it has allocated is kept.
 pub trait Recycle: Default {
     /// Forgets everything but allocated memory.
     fn recycle(&mut self);
+}
+
+/// What a table keeps in a slot.
+pub trait Tenant: Recycle {
+    /// The key of the flow that lies in it, if one does.
+    fn key(&self) -> Option<&FlowKey>;
+
+    /// Fetches what the flow's next packet will touch in the slot, before that is read.
+    fn fetch(&self);
 }
 
 /// Names a flow in a table.
@@ -58,9 +66,8 @@ pub struct SlotId {
 
 #[derive(Debug)]
 struct Slot<T> {
-    key: Option<FlowKey>,
-    generation: u32,
     last: Timestamp,
+    generation: u32,
     patience: Patience,
     held: T,
 }
@@ -91,7 +98,7 @@ impl<T> FlowTable<T> {
     pub const BYTES_PER_FLOW: usize = size_of::<Slot<T>>() + 4 * size_of::<u64>() + size_of::<(Timestamp, SlotId)>();
 }
 
-impl<T: Recycle> FlowTable<T> {
+impl<T: Tenant> FlowTable<T> {
     /// A table of at most `most` flows (at least 1).
     #[must_use]
     pub fn new(most: usize) -> Self {
@@ -119,9 +126,17 @@ impl<T: Recycle> FlowTable<T> {
             .first(key.digest())
             .and_then(|index| self.slots.get(index as usize))
         {
-            prefetch(&slot.key);
-            prefetch_all(&slot.held);
+            prefetch(&slot.last);
+            slot.held.fetch();
         }
+    }
+
+    /// What is most likely held of the announced flow; it need not be that one.
+    #[inline]
+    #[must_use]
+    pub fn look(&self, key: &FlowKey) -> Option<&T> {
+        let index = self.index.first(key.digest())?;
+        self.slots.get(index as usize).map(|slot| &slot.held)
     }
 
     /// How many flows it holds.
@@ -145,9 +160,9 @@ impl<T: Recycle> FlowTable<T> {
     /// The flow of `key`, if the table holds it.
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<SlotId> {
-        let index = self.index.find(key.digest(), |index| {
-            self.slots[index as usize].key.as_ref() == Some(key)
-        })?;
+        let index = self
+            .index
+            .find(key.digest(), |index| self.slots[index as usize].held.key() == Some(key))?;
         Some(SlotId {
             index,
             generation: self.slots[index as usize].generation,
@@ -158,7 +173,7 @@ impl<T: Recycle> FlowTable<T> {
     #[must_use]
     pub fn holds(&self, id: SlotId) -> bool {
         let slot = &self.slots[id.index as usize];
-        slot.generation == id.generation && slot.key.is_some()
+        slot.generation == id.generation && slot.held.key().is_some()
     }
 
     /// What is held of a flow.
@@ -191,8 +206,8 @@ impl<T: Recycle> FlowTable<T> {
         self.slots[id.index as usize].last = at;
     }
 
-    /// A new flow. The table must not be full and must not hold `key`.
-    pub fn insert(&mut self, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
+    /// A new flow, laid into its slot by `lay`. The table must not be full and must not hold `key`.
+    pub fn insert(&mut self, key: &FlowKey, at: Timestamp, patience: Patience, lay: impl FnOnce(&mut T)) -> SlotId {
         let hash = key.digest();
         if self.slots.capacity() == 0 {
             // All it can ever hold: pages that are never written to cost nothing, growing would copy every flow.
@@ -200,16 +215,15 @@ impl<T: Recycle> FlowTable<T> {
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
-                key: None,
-                generation: 0,
                 last: at,
+                generation: 0,
                 patience,
                 held: T::default(),
             });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
-        slot.key = Some(key);
+        lay(&mut slot.held);
         slot.last = at;
         slot.patience = patience;
         let id = SlotId {
@@ -237,10 +251,12 @@ impl<T: Recycle> FlowTable<T> {
         if slot.generation != id.generation {
             return;
         }
-        let Some(key) = slot.key.take() else { return };
+        let Some(digest) = slot.held.key().map(FlowKey::digest) else {
+            return;
+        };
         slot.generation = slot.generation.wrapping_add(1);
         slot.held.recycle();
-        self.index.remove(key.digest(), id.index);
+        self.index.remove(digest, id.index);
         self.free.push(id.index);
         if self.index.is_empty() {
             // Nothing in the queues means anything any more, and the next capture's clock may begin before them.
@@ -304,7 +320,7 @@ impl<T: Recycle> FlowTable<T> {
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.key.is_some())
+            .filter(|(_, slot)| slot.held.key().is_some())
             .map(|(index, slot)| SlotId {
                 index: index as u32,
                 generation: slot.generation,
@@ -321,12 +337,24 @@ mod tests {
     use crate::packet::endpoint::Endpoint;
 
     #[derive(Debug, Default)]
-    struct Held(u32);
+    struct Held(u32, Option<FlowKey>);
 
     impl Recycle for Held {
         fn recycle(&mut self) {
-            self.0 = 0;
+            *self = Self::default();
         }
+    }
+
+    impl Tenant for Held {
+        fn key(&self) -> Option<&FlowKey> {
+            self.1.as_ref()
+        }
+
+        fn fetch(&self) {}
+    }
+
+    fn insert(table: &mut FlowTable<Held>, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
+        table.insert(&key, at, patience, |held| held.1 = Some(key))
     }
 
     fn key(port: u16) -> FlowKey {
@@ -341,7 +369,7 @@ mod tests {
     #[test]
     fn a_silent_flow_expires_at_its_own_deadline() {
         let mut table = FlowTable::<Held>::new(8);
-        let id = table.insert(key(1), at(0), Patience::Datagrams);
+        let id = insert(&mut table, key(1), at(0), Patience::Datagrams);
         table.touch(id, at(20), Patience::Datagrams);
         assert_eq!(table.next_expired(at(40)), None);
         assert_eq!(table.next_expired(at(90)), Some((id, at(50))));
@@ -353,7 +381,7 @@ mod tests {
     #[test]
     fn a_flow_that_changes_class_is_judged_by_the_new_one() {
         let mut table = FlowTable::<Held>::new(8);
-        let id = table.insert(key(1), at(0), Patience::Opening);
+        let id = insert(&mut table, key(1), at(0), Patience::Opening);
         table.touch(id, at(1), Patience::Established);
         assert_eq!(table.next_expired(at(100)), None);
         table.touch(id, at(101), Patience::Closed);
@@ -363,9 +391,9 @@ mod tests {
     #[test]
     fn the_cheapest_flow_is_given_up_first() {
         let mut table = FlowTable::<Held>::new(3);
-        let established = table.insert(key(1), at(0), Patience::Established);
-        let opening = table.insert(key(2), at(1), Patience::Opening);
-        let closed = table.insert(key(3), at(2), Patience::Closed);
+        let established = insert(&mut table, key(1), at(0), Patience::Established);
+        let opening = insert(&mut table, key(2), at(1), Patience::Opening);
+        let closed = insert(&mut table, key(3), at(2), Patience::Closed);
         assert!(table.is_full());
         for expected in [closed, opening, established] {
             assert_eq!(table.next_victim(), Some(expected));
@@ -378,7 +406,7 @@ mod tests {
     fn flows_that_come_and_go_leave_nothing_waiting() {
         let mut table = FlowTable::<Held>::new(4);
         for port in 0..10_000 {
-            let id = table.insert(key(port), at(0), Patience::Opening);
+            let id = insert(&mut table, key(port), at(0), Patience::Opening);
             table.touch(id, at(0), Patience::Established);
             table.touch(id, at(0), Patience::Closed);
             table.remove(id);
@@ -390,10 +418,10 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_and_its_old_name_is_void() {
         let mut table = FlowTable::<Held>::new(8);
-        let old = table.insert(key(1), at(0), Patience::Closed);
+        let old = insert(&mut table, key(1), at(0), Patience::Closed);
         table.get_mut(old).0 = 7;
         table.remove(old);
-        let new = table.insert(key(2), at(1), Patience::Closed);
+        let new = insert(&mut table, key(2), at(1), Patience::Closed);
         assert_eq!(table.get_mut(new).0, 0);
         table.remove(old);
         assert_eq!(table.find(&key(2)), Some(new));

@@ -4,8 +4,7 @@
 //! in all of them; when all are taken, the head held longest gives way. The first copy of a byte is kept; a later copy that
 //! differs is told as a [`Conflict`], the strongest contradiction there is (wire-facts 6.1).
 
-use arrayvec::ArrayVec;
-
+use super::spare::Spare;
 use super::waiting::Waiting;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
@@ -56,9 +55,9 @@ pub struct Conflict {
     pub differing: u32,
 }
 
-/// The sizes of memory that heads take, in bytes: a ClientHello or a redirect fits the first, a hello with post-quantum
-/// keys or a chain of certificates the second.
-const ROOMS: [usize; 3] = [1024, 4096, HEAD_BYTES];
+/// The sizes of memory that heads take, in bytes: a request or a ClientHello padded to 512 bytes (RFC 7685) fits the
+/// first, a redirect the second, a hello with post-quantum keys the third, a chain of certificates the fourth.
+const ROOMS: [usize; 5] = [576, 1024, 2048, 4096, HEAD_BYTES];
 
 /// Memory that heads which are closed have left for others.
 #[derive(Debug, Default)]
@@ -105,7 +104,8 @@ struct Head {
     generation: u32,
     first: SequenceNumber,
     bytes: Vec<u8>,
-    pieces: ArrayVec<Piece, PIECES>,
+    /// At most [`PIECES`].
+    pieces: Vec<Piece>,
     /// How many bytes from the start are there without a gap.
     whole: usize,
 }
@@ -115,6 +115,7 @@ struct Head {
 pub struct Heads {
     heads: Vec<Head>,
     rooms: Rooms,
+    lists: Spare<Piece>,
     free: Vec<u32>,
     held: Waiting<HeadId>,
     most: usize,
@@ -131,6 +132,7 @@ impl Heads {
                 most: bytes.max(HEAD_BYTES),
                 ..Rooms::default()
             },
+            lists: Spare::of(&[2, 6, PIECES]),
             free: Vec::new(),
             held: Waiting::new(),
             most,
@@ -218,6 +220,7 @@ impl Heads {
         if head.generation == id.generation {
             head.generation = head.generation.wrapping_add(1);
             self.rooms.give_back(std::mem::take(&mut head.bytes));
+            self.lists.give_back(std::mem::take(&mut head.pieces));
             self.free.push(id.slot);
         }
     }
@@ -310,7 +313,7 @@ impl Heads {
         };
         let end = (start + segment.payload.len()).min(HEAD_BYTES);
         let mut at = start;
-        while at < end && !head.pieces.is_full() {
+        while at < end && head.pieces.len() < PIECES {
             // The gap that begins at `at`, or the piece that covers it.
             if let Some(piece) = head
                 .pieces
@@ -337,11 +340,12 @@ impl Heads {
                 head.bytes.resize(len, 0);
                 head.bytes[at..stop].copy_from_slice(piece);
             }
-            head.pieces.push(Piece {
+            let kept = Piece {
                 offset: at as u32,
                 len: (stop - at) as u32,
                 frame,
-            });
+            };
+            self.lists.push(&mut head.pieces, kept);
             at = stop;
         }
         while let Some(piece) = head
@@ -351,7 +355,7 @@ impl Heads {
         {
             head.whole += piece.len as usize;
         }
-        if head.whole >= HEAD_BYTES || head.pieces.is_full() {
+        if head.whole >= HEAD_BYTES || head.pieces.len() >= PIECES {
             Room::None
         } else {
             Room::Some

@@ -33,9 +33,9 @@ struct TtlCount {
 
 /// The marks of one sender's packets in one flow, resets left out (they come from other boxes too often).
 #[derive(Clone, Copy, Debug, Default)]
+// In this order what every packet touches lies together.
+#[repr(C)]
 pub struct PathProfile {
-    ttls: [TtlCount; TTLS],
-    opening: Option<PathMarks>,
     last: Option<PathMarks>,
     near_steps: u16,
     far_steps: u16,
@@ -43,6 +43,8 @@ pub struct PathProfile {
     repeats: u16,
     dont_fragment: u16,
     may_fragment: u16,
+    ttls: [TtlCount; TTLS],
+    opening: Option<PathMarks>,
 }
 
 impl PathProfile {
@@ -105,7 +107,7 @@ impl PathProfile {
         self.opening.as_ref()
     }
 
-    /// The last packet's marks.
+    /// The last packet's marks; where its IP id was 0, the id is that of the packet before.
     #[must_use]
     pub const fn last(&self) -> Option<&PathMarks> {
         self.last.as_ref()

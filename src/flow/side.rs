@@ -1,16 +1,17 @@
 //! One end of a flow, as its own packets show it.
 
+use std::ops::Deref;
 use std::time::Duration;
 
+use super::boxes::Boxes;
 use super::heads::HeadId;
+use super::landmarks::{Landmarks, Ring};
 use super::path_profile::PathProfile;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Packet, Segment, SequenceNumber, TcpFlags};
 use crate::packet::path_marks::PathMarks;
+use crate::prefetch::prefetch;
 use crate::time::Timestamp;
-
-/// How many of a side's last segments are remembered (Weaver et al. keep 10; wire-facts 2.1).
-pub const NOTES: usize = 8;
 
 /// A packet seen again within this time with the same headers is the same packet (wire-facts 8).
 pub const COPIED_WITHIN: Duration = Duration::from_millis(5);
@@ -39,6 +40,25 @@ pub struct Note {
 }
 
 impl Note {
+    /// No segment at all.
+    pub(super) const NONE: Self = Self {
+        frame: FrameNumber::new(0, 0),
+        at: Timestamp::EPOCH,
+        seq: SequenceNumber(0),
+        span: 0,
+        ack: SequenceNumber(0),
+        flags: TcpFlags(0),
+        window: 0,
+        stamped: false,
+        marks: PathMarks {
+            ttl: 0,
+            ip_id: None,
+            dont_fragment: false,
+            traffic_class: 0,
+            link_source: 0,
+        },
+    };
+
     /// The note of `segment`, carried by `packet`.
     #[must_use]
     pub fn of(packet: &Packet<'_>, segment: &Segment<'_>) -> Self {
@@ -76,95 +96,105 @@ impl Note {
     }
 }
 
-/// One end of a TCP flow. (A UDP flow uses the counters and the profile.)
+/// One end of a flow. What only TCP has lies apart, so that flows of UDP are small; it is read as if it lay here, and
+/// nothing is there until a segment came.
 #[derive(Clone, Debug, Default)]
+// In this order what every packet touches lies together.
+#[repr(C)]
 pub struct Side {
+    /// The sequence number after the highest it sent, resets left out.
+    pub end: Option<SequenceNumber>,
+    /// The highest acknowledgement number it sent, resets left out.
+    pub acked: Option<SequenceNumber>,
     /// Packets seen from this side, resets included, copies left out.
     pub packets: u32,
     /// Of these, packets with payload.
     pub data_packets: u32,
     /// Payload bytes, as they were on the wire.
     pub bytes: u64,
-    /// Its largest segment, in bytes of payload.
-    pub largest: u16,
-    /// Its first SYN or SYN-ACK.
-    pub opening: Option<Note>,
-    /// Its last SYN or SYN-ACK (a retransmission, if not the first).
-    pub last_opening: Option<Note>,
-    /// The sequence number after the highest it sent, resets left out.
-    pub end: Option<SequenceNumber>,
-    /// The highest acknowledgement number it sent, resets left out.
-    pub acked: Option<SequenceNumber>,
-    /// Its first FIN.
-    pub fin: Option<Note>,
-    /// Its first reset.
-    pub reset: Option<Note>,
-    /// Its last packet with payload.
-    pub last_data: Option<Note>,
     /// When its last packet came, resets included.
     pub last_at: Option<Timestamp>,
-    /// Whether its SYN or SYN-ACK carried a timestamp option.
-    pub timestamps: bool,
-    /// What its packets, resets left out, look like on arrival.
-    pub profile: PathProfile,
+    landmarks: Option<Box<Landmarks>>,
+    ring: Ring,
+    /// Whether its last segment, resets left out, carried a timestamp option.
+    last_stamped: bool,
     /// Of its packets, resets left out, those that carried a timestamp option.
     pub stamped: u32,
+    /// Its largest segment, in bytes of payload.
+    pub largest: u16,
+    /// Whether its SYN or SYN-ACK carried a timestamp option.
+    pub timestamps: bool,
+    /// Whether what is kept of its first bytes is all that will be.
+    pub head_done: bool,
+    /// What its packets, resets left out, look like on arrival.
+    pub profile: PathProfile,
     /// Its first bytes.
     pub head: Option<HeadId>,
-    /// Whether these are all that is kept.
-    pub head_done: bool,
-    notes: [Option<Note>; NOTES],
-    next_note: u8,
+}
+
+impl Deref for Side {
+    type Target = Landmarks;
+
+    #[inline]
+    fn deref(&self) -> &Landmarks {
+        static NONE: Landmarks = Landmarks::NONE;
+        self.landmarks.as_deref().unwrap_or(&NONE)
+    }
 }
 
 impl Side {
     /// Its last segments, resets left out, newest first.
     pub fn notes(&self) -> impl Iterator<Item = &Note> {
-        let next = usize::from(self.next_note);
-        (1..=NOTES).filter_map(move |back| self.notes[(next + NOTES - back) % NOTES].as_ref())
-    }
-
-    /// Whether it has neither closed nor reset.
-    #[must_use]
-    pub const fn is_open(&self) -> bool {
-        self.fin.is_none() && self.reset.is_none()
+        self.ring.places().map(|place| &self.notes[place])
     }
 
     /// Whether a segment looks on arrival as the one before, as far as only its sender or another way could change it.
     #[inline]
     #[must_use]
     pub fn continues_as(&self, marks: &PathMarks, segment: &Segment<'_>) -> bool {
-        self.notes().next().is_some_and(|last| {
-            last.marks.ttl == marks.ttl
-                && last.marks.link_source == marks.link_source
-                && last.marks.dont_fragment == marks.dont_fragment
-                && last.marks.ip_id.is_some() == marks.ip_id.is_some()
-                && last.stamped == segment.timestamp().is_some()
-        })
+        self.profile.last().is_some_and(|last| {
+            last.ttl == marks.ttl
+                && last.link_source == marks.link_source
+                && last.dont_fragment == marks.dont_fragment
+                && last.ip_id.is_some() == marks.ip_id.is_some()
+        }) && self.last_stamped == segment.timestamp().is_some()
+    }
+
+    /// Makes sure there is room for what a segment leaves behind.
+    pub(super) fn make_room(&mut self, boxes: &mut Boxes<Landmarks>) {
+        self.landmarks.get_or_insert_with(|| boxes.take());
+    }
+
+    /// Gives that room back.
+    pub(super) fn give_back(&mut self, boxes: &mut Boxes<Landmarks>) {
+        if let Some(landmarks) = self.landmarks.take() {
+            boxes.give_back(landmarks);
+        }
     }
 
     /// Learns a TCP segment of this side.
     pub fn learn(&mut self, note: &Note, segment: &Segment<'_>) {
+        let landmarks = self.landmarks.get_or_insert_default();
         self.packets = self.packets.saturating_add(1);
         self.last_at = Some(note.at);
         if note.flags.rst() {
-            self.reset.get_or_insert(*note);
+            landmarks.reset.get_or_insert(*note);
             return;
         }
         if segment.payload_len > 0 {
             self.data_packets = self.data_packets.saturating_add(1);
             self.bytes = self.bytes.saturating_add(u64::from(segment.payload_len));
             self.largest = self.largest.max(u16::try_from(segment.payload_len).unwrap_or(u16::MAX));
-            self.last_data = Some(*note);
+            landmarks.last_data = Some(*note);
         }
         if note.flags.syn() {
-            self.opening.get_or_insert(*note);
-            self.last_opening = Some(*note);
+            landmarks.learn_opening(note);
             self.timestamps = note.stamped;
         }
         if note.flags.fin() {
-            self.fin.get_or_insert(*note);
+            landmarks.fin.get_or_insert(*note);
         }
+        landmarks.notes[self.ring.take()] = *note;
         if self.end.is_none_or(|end| note.end().is_after(end)) {
             self.end = Some(note.end());
         }
@@ -172,8 +202,16 @@ impl Side {
             self.acked = Some(note.ack);
         }
         self.stamped = self.stamped.saturating_add(u32::from(note.stamped));
+        self.last_stamped = note.stamped;
         self.profile.learn(&note.marks, note.frame, note.flags.syn());
-        self.notes[usize::from(self.next_note)] = Some(*note);
-        self.next_note = (self.next_note + 1) % NOTES as u8;
+    }
+
+    /// Fetches what learning a segment will touch beyond the side itself.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        if let Some(landmarks) = &self.landmarks {
+            prefetch(&landmarks.notes[self.ring.next()]);
+            prefetch(&landmarks.last_data);
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use blockscope::flow::heads::{HEAD_BYTES, Heads};
-use blockscope::flow::side::{NOTES, Note, Side};
+use blockscope::flow::landmarks::NOTES;
+use blockscope::flow::side::{Note, Side};
 use blockscope::packet::frame::FrameNumber;
 use blockscope::packet::packet::{Segment, SequenceNumber, TcpFlags};
 use blockscope::packet::path_marks::PathMarks;

@@ -7,9 +7,9 @@ use arrayvec::{ArrayString, ArrayVec};
 use crate::detect::packs::pack::{Pack, ResponseFacts};
 use crate::detect::packs::row::Row;
 use crate::finding::finding::Stage;
-use crate::flow::asked::{NameText, name_text};
 use crate::flow::flow::Flow;
 use crate::flow::heads::Conflict;
+use crate::flow::name_text::NameText;
 use crate::flow::side::Note;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
@@ -254,7 +254,7 @@ fn leads_to(target: &[u8], asked: &str) -> Leads {
             .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };
     let searches = holds(place, "search") || holds(place, "guide");
-    if searches && holds(query, asked) && domain(&name_text(host)) != domain(asked) {
+    if searches && holds(query, asked) && domain(&NameText::lower(host)) != domain(asked) {
         Leads::ToSearchGuide
     } else {
         Leads::Nowhere
@@ -293,7 +293,7 @@ fn leads_elsewhere(location: &[u8], asked: Option<&NameText>) -> bool {
     let Some(asked) = asked.filter(|name| !name.is_empty()) else {
         return false;
     };
-    domain(&name_text(target)) != domain(asked)
+    domain(&NameText::lower(target)) != domain(asked)
 }
 
 fn domain(name: &str) -> &str {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use crate::detect::spare::Spare;
-use crate::flow::asked::NameText;
 use crate::flow::flow_table::Recycle;
+use crate::flow::name_text::NameText;
+use crate::flow::spare::Spare;
 use crate::packet::frame::FrameNumber;
 use crate::packet::path_marks::PathMarks;
 use crate::payload::address_class::{AddressClass, embedded_v4};
@@ -391,13 +391,9 @@ impl Exchanges {
         asked: Option<AskedBy>,
         spare: &mut SpareLists,
     ) -> usize {
-        let mut name = NameText::new();
-        let (name_hash, qtype) = match message.question() {
-            Some(question) => {
-                _ = question.name.write_lower(&mut name);
-                (question.name.stable_hash(), question.qtype)
-            }
-            None => (0, RecordType(0)),
+        let (name, name_hash, qtype) = match message.question() {
+            Some(asked) => (NameText::of_dns(asked.name), asked.name.stable_hash(), asked.qtype),
+            None => (NameText::new(), 0, RecordType(0)),
         };
         let question = Question {
             id: self.next_id,
