@@ -50,6 +50,7 @@ mod weigh;
 use case::{Circumstances, background, investigate};
 pub use exchange::Exchanges;
 use exchange::{Answer, AskedBy, Noted, Oddness, case_hash};
+use resolver_habits::Place;
 pub use resolver_habits::ResolverHabits;
 use weigh::{intrinsic, unlike_others};
 
@@ -230,19 +231,21 @@ fn see_message(
     }
     let mut answer = Answer::read(message, packet.frame.number, packet.frame.at, packet.marks, snapped);
     answer.overlap = sighting.conflict.map(|conflict| (conflict.differing, conflict.earlier));
-    let resolver = habits.entry(packet.to.ip, packet.from.ip);
-    answer.fits_counter = packet.marks.ip_id.and_then(|id| resolver.profile.continues_counter(id));
+    let place = habits.place(packet.to.ip, packet.from.ip);
+    let profile = &habits.at(place).profile;
+    answer.fits_counter = packet.marks.ip_id.and_then(|id| profile.continues_counter(id));
     let (at, noted) = exchanges.answer(message, answer, habits.spare());
     if noted != Noted::New {
         return Attention::Idle;
     }
-    learn(sighting, at, pack, exchanges, habits)
+    learn(sighting, at, place, pack, exchanges, habits)
 }
 
 /// Weighs the newest answer, learns it if it is the server's own for all we know, and says whether it is suspicious.
 fn learn(
     sighting: &Sighting<'_>,
     at: usize,
+    place: Place,
     pack: &Pack,
     exchanges: &mut Exchanges,
     habits: &mut ResolverHabits,
@@ -256,7 +259,7 @@ fn learn(
     let circumstances = Circumstances {
         conversation: &conversation,
         pack,
-        resolver: habits.get(packet.to.ip, packet.from.ip),
+        resolver: Some(habits.at(place)),
         opening_ttl: opening_ttl(sighting.flow),
     };
     let mut known = background(exchanges, answer, &circumstances);
@@ -277,7 +280,7 @@ fn learn(
     let first = others().next().is_none();
     let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
     habits.learn_named(&answer.addresses);
-    let resolver = habits.entry(packet.to.ip, packet.from.ip);
+    let resolver = habits.at_mut(place);
     let speaks =
         block_answer::may_block(question, answer) || block_answer::is_of_made_up_names(answer, Some(&*resolver));
     let suspicious = oddness.any() || differs || speaks;

@@ -187,22 +187,21 @@ impl<'a> Name<'a> {
     pub fn write_lower<const N: usize>(self, text: &mut arrayvec::ArrayString<N>) -> Option<()> {
         use fmt::Write as _;
         let plain = |octet: &u8| matches!(octet, 0x21..=0x7e) && !matches!(octet, b'.' | b'\\');
-        if self.is_root() || !self.labels().flatten().all(plain) {
+        if self.is_root() || !self.labels().all(|label| label.iter().all(plain)) {
             return write!(text, "{self}").ok();
         }
-        let start = text.len();
-        let whole = self.labels().enumerate().try_for_each(|(index, label)| {
-            if index > 0 {
-                text.try_push('.').ok()?;
-            }
-            // Plain octets are ASCII.
-            let label = std::str::from_utf8(label).ok()?;
-            let fits = label.len().min(text.remaining_capacity());
-            text.push_str(&label[..fits]);
-            (fits == label.len()).then_some(())
-        });
-        text[start..].make_ascii_lowercase();
-        whole
+        // Each label with a dot behind it.
+        let mut dotted = ArrayVec::<u8, MAX_NAME>::new();
+        for label in self.labels() {
+            dotted.try_extend_from_slice(label).ok()?;
+            dotted.try_push(b'.').ok()?;
+        }
+        dotted.pop();
+        dotted.make_ascii_lowercase();
+        let fits = dotted.len().min(text.remaining_capacity());
+        // Plain octets are ASCII.
+        text.push_str(std::str::from_utf8(&dotted[..fits]).ok()?);
+        (fits == dotted.len()).then_some(())
     }
 }
 

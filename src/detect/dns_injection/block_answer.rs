@@ -316,10 +316,15 @@ fn improbable(question: &Question, answer: &Answer) -> Option<BlockAnswerObserva
     }
     if letters(top)
         && top.len() > 2
+        // In the list, and what most names end in.
+        && !matches!(top, "com" | "net" | "org")
         && !SPECIAL.contains(&top)
         && !psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
     {
         return Some(BlockAnswerObservation::ImpossibleName);
+    }
+    if !name.split('.').any(looks_random) {
+        return None;
     }
     let domain = psl::domain_str(name)?;
     let label = domain.split('.').next()?;

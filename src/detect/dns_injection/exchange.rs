@@ -371,6 +371,9 @@ impl Exchanges {
         let fresh = |question: &&(usize, &Question)| {
             question.1.transaction == message.id() && now.since(question.1.last) <= KEPT
         };
+        if self.questions.is_empty() {
+            return None;
+        }
         let candidates = || self.questions.iter().enumerate().filter(|pair| fresh(&pair));
         let Some(asked) = message.question() else {
             // An answer without its question belongs to the only one it can belong to.

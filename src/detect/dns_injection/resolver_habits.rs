@@ -205,6 +205,10 @@ pub(super) fn copied_id(asked: &AskedBy, answer: &Answer) -> Option<(u16, u16)> 
     (asked > 1 && answered > 1 && offset <= 1).then_some((answered, offset))
 }
 
+/// Where a pair lies among the others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
 #[derive(Debug)]
 struct Entry {
     client: IpAddr,
@@ -277,8 +281,8 @@ impl ResolverHabits {
         Some(&self.entries[at as usize].resolver)
     }
 
-    /// What is known of a pair, to add to.
-    pub(super) fn entry(&mut self, client: IpAddr, server: IpAddr) -> &mut Resolver {
+    /// Where what is known of a pair lies, until the next pair is looked for.
+    pub(super) fn place(&mut self, client: IpAddr, server: IpAddr) -> Place {
         let hashed = hash(client, server);
         let found = self.index.find(hashed, |at| {
             let entry = &self.entries[*at as usize];
@@ -288,9 +292,18 @@ impl ResolverHabits {
             Some(at) => *at as usize,
             None => self.insert(hashed, client, server),
         };
-        let entry = &mut self.entries[at];
-        entry.used = true;
-        &mut entry.resolver
+        self.entries[at].used = true;
+        Place(at)
+    }
+
+    /// What is known of the pair at `place`.
+    pub(super) fn at(&self, place: Place) -> &Resolver {
+        &self.entries[place.0].resolver
+    }
+
+    /// The same, to add to.
+    pub(super) fn at_mut(&mut self, place: Place) -> &mut Resolver {
+        &mut self.entries[place.0].resolver
     }
 
     fn insert(&mut self, hashed: u64, client: IpAddr, server: IpAddr) -> usize {
@@ -340,12 +353,13 @@ mod tests {
         let mut habits = ResolverHabits::default();
         let server = client(7);
         for number in 0..MOST_PAIRS as u32 {
-            habits.entry(client(number), server).answers = 1;
+            let place = habits.place(client(number), server);
+            habits.at_mut(place).answers = 1;
         }
-        habits.entry(client(u32::MAX), server);
+        habits.place(client(u32::MAX), server);
         assert!(habits.get(client(0), server).is_none(), "the hand went round once");
-        habits.entry(client(1), server);
-        habits.entry(client(u32::MAX - 1), server);
+        habits.place(client(1), server);
+        habits.place(client(u32::MAX - 1), server);
         assert!(habits.get(client(1), server).is_some(), "used since the hand passed");
         assert!(habits.get(client(2), server).is_none());
         assert_eq!(habits.entries.len(), MOST_PAIRS);
