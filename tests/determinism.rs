@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use assert_cmd::Command;
 use blockscope::capture::capture_set::DEFAULT_BATCH_LEN;
+use blockscope::engine::shard::Ordinary;
 use blockscope::fixture::difference::differences;
 use blockscope::fixture::fixture::Fixture;
 use blockscope::fixture::reading::{Manner, read_file, read_stream};
@@ -19,6 +20,7 @@ fn manner(threads: usize, batch_len: usize) -> Manner {
     Manner {
         threads: NonZeroUsize::new(threads).unwrap(),
         batch_len,
+        ..Manner::default()
     }
 }
 
@@ -41,6 +43,22 @@ fn threads_and_batches_change_nothing() {
                 compare(&usual, &other, &how, &mut wrong);
             }
         }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A flow may go on for long after its opening: ordinary packets are passed there, and no detector misses them.
+#[test]
+fn ordinary_packets_that_are_passed_hide_nothing() {
+    let mut wrong = Vec::new();
+    for fixture in FIXTURES.iter() {
+        let path = fixture.trace_path();
+        let usual = read_file(&path, Manner::default()).unwrap();
+        let observed = Manner {
+            ordinary: Ordinary::Observed,
+            ..Manner::default()
+        };
+        compare(&usual, &read_file(&path, observed).unwrap(), &fixture.name, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

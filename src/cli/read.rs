@@ -7,7 +7,7 @@ use std::thread;
 
 use blockscope::capture::capture_set::CaptureSet;
 use blockscope::capture::source::Source;
-use blockscope::engine::run::{self, Cases, Outcome, Settings};
+use blockscope::engine::run::{self, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
 use blockscope::report::figures::{counted, grouped};
@@ -163,8 +163,8 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
         flows: args.room.flows(),
-        cases: Cases::Judged,
         facts,
+        ..Settings::default()
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;
     let mut outcome = Outcome::default();

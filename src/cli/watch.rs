@@ -22,7 +22,7 @@ use blockscope::capture::source::RecordBatch;
 use blockscope::detect::packs::facts::Facts;
 use blockscope::engine::evidence::{Evidence, Patience};
 use blockscope::engine::live::{Status, Steering, watch};
-use blockscope::engine::run::{Cases, Settings};
+use blockscope::engine::run::Settings;
 use blockscope::finding::finding::Kind;
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::escape::escaped_path;
@@ -210,8 +210,8 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let settings = Settings {
         threads: args.threads,
         flows: args.room.flows(),
-        cases: Cases::Judged,
         facts,
+        ..Settings::default()
     };
     let mut hold = Hold {
         signals,

@@ -22,19 +22,21 @@ impl<'a> Arrival<'a> {
     #[inline]
     #[must_use]
     pub fn of(frame: Frame<'a>, peeled: Result<Peeled, Undissected>) -> Self {
-        let dissected = peeled.and_then(|peeled| {
-            let packet = dissect_peeled(frame, &peeled.header(frame.bytes))?;
-            Ok((flow_of(&packet, peeled.pair), packet))
-        });
-        match dissected {
-            Ok((flow, packet)) => Self {
+        let undissected = |reason| Self {
+            packet: Err((frame, reason)),
+            flow: None,
+        };
+        let peeled = match peeled {
+            Ok(peeled) => peeled,
+            Err(reason) => return undissected(reason),
+        };
+        // No more than one copy of the packet: this is done for every frame.
+        match dissect_peeled(frame, &peeled.header(frame.bytes)) {
+            Ok(packet) => Self {
+                flow: flow_of(&packet, peeled.pair),
                 packet: Ok(packet),
-                flow,
             },
-            Err(reason) => Self {
-                packet: Err((frame, reason)),
-                flow: None,
-            },
+            Err(reason) => undissected(reason),
         }
     }
 }

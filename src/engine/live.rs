@@ -40,7 +40,7 @@ use crate::capture::source::{RecordBatch, Source, Supply};
 use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Kind;
 use crate::finding::habits::InjectorId;
-use crate::finding::summary::{Coverage, Summary};
+use crate::finding::summary::{Coverage, Summary, Table};
 use crate::finding::verdict::Verdict;
 use crate::report::sink::{Reported, Sink};
 use crate::time::Timestamp;
@@ -369,6 +369,7 @@ impl<'a> Watch<'a> {
             findings: self.found.clone(),
             injectors: self.injectors.clone(),
             withheld: self.recent.withheld(),
+            table: Table::default(),
             interrupted: false,
         }
     }

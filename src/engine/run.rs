@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::baselines::Baselines;
 use super::ledger::Ledger;
 use super::part::Part;
-use super::shard::{SHARDS, Shard};
+use super::shard::{Ordinary, SHARDS, Shard};
 use super::worker::{Assigned, Task, Worker, owner};
 use crate::capture::error::CaptureError;
 use crate::capture::source::{Progress, Record, RecordBatch, Source, Supply};
 use crate::detect::packs::facts::Facts;
 use crate::finding::finding::Finding;
-use crate::finding::summary::Summary;
+use crate::finding::summary::{Summary, Table};
 use crate::finding::verdict::Judgement;
 use crate::packet::link::Peeled;
 use crate::report::sink::{Reported, Sink};
@@ -32,15 +32,31 @@ pub struct Settings {
     pub facts: Facts,
     /// Which cases the sink is told.
     pub cases: Cases,
+    /// What becomes of ordinary packets; the result does not depend on it.
+    pub ordinary: Ordinary,
 }
 
 /// The most flows held at once unless told otherwise.
-pub const FLOWS: usize = 1 << 18;
+///
+/// So many flows of TCP take some 400 MiB: an uplink can be watched within 512 MiB, whatever goes over it.
+pub const FLOWS: usize = 1 << 17;
 
 /// How many flows find room in `bytes` bytes, at least one for each shard.
 #[must_use]
 pub fn flows_within(bytes: usize) -> usize {
     (bytes / Shard::BYTES_PER_FLOW).max(SHARDS)
+}
+
+impl Settings {
+    /// The room these settings make for flows.
+    #[must_use]
+    pub const fn table(&self) -> Table {
+        let flows = self.flows.div_ceil(SHARDS) * SHARDS;
+        Table {
+            flows: flows as u64,
+            bytes: (flows * Shard::BYTES_PER_FLOW) as u64,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -51,6 +67,7 @@ impl Default for Settings {
             flows: FLOWS,
             facts: Facts::default(),
             cases: Cases::Judged,
+            ordinary: Ordinary::Passed,
         }
     }
 }
@@ -156,6 +173,7 @@ pub fn conclude(part: Part, settings: &Settings, sink: &mut dyn Sink, mut outcom
     outcome.summary.first = part.first;
     outcome.summary.last = part.last;
     outcome.summary.coverage = coverage;
+    outcome.summary.table = settings.table();
     outcome.output = tell(&findings, settings.cases, &mut outcome.summary, sink).err();
     outcome
 }

@@ -71,6 +71,16 @@ enum Standing {
     Settled,
 }
 
+/// What becomes of ordinary packets of flows that are settled: see [`Flow::is_ordinary`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordinary {
+    /// They are passed: only what later packets are compared with is learnt from them.
+    #[default]
+    Passed,
+    /// They are shown to all detectors, as all other packets are. It costs more, and must find the same.
+    Observed,
+}
+
 impl Recycle for Held {
     /// The memories have been emptied before: what lies in boxes goes back to the shard.
     fn recycle(&mut self) {
@@ -101,6 +111,7 @@ pub struct Shard {
     table: FlowTable<Held>,
     stores: Stores,
     stream_memories: Boxes<StreamMemories>,
+    ordinary: Ordinary,
     suspicions: Waiting<(Timestamp, SlotId)>,
     docket: Docket,
     coverage: Coverage,
@@ -141,6 +152,7 @@ impl Shard {
                 landmarks: Boxes::default(),
             },
             stream_memories: Boxes::default(),
+            ordinary: Ordinary::default(),
             suspicions: Waiting::new(),
             docket: Docket::default(),
             coverage: Coverage::default(),
@@ -150,6 +162,13 @@ impl Shard {
             mirror: Mirror::default(),
             now: Timestamp::EPOCH,
         }
+    }
+
+    /// The same, that does so with ordinary packets.
+    #[must_use]
+    pub fn with_ordinary(mut self, ordinary: Ordinary) -> Self {
+        self.ordinary = ordinary;
+        self
     }
 
     /// Fetches what is needed to look up the flow of `arrival`, some time before it is judged; see [`Self::expect`].
@@ -265,7 +284,8 @@ impl Shard {
         };
         let attention = self.detectors.observe(&sighting, &mut held.memories, &mut self.habits);
         flow.learn_segment(end, packet, segment, &mut self.stores);
-        held.standing = match flow.is_settled() && self.detectors.rest(flow, &held.memories) {
+        let rests = self.ordinary == Ordinary::Passed && flow.is_settled() && self.detectors.rest(flow, &held.memories);
+        held.standing = match rests {
             false => Standing::Open,
             true if self.detectors.read_on(&held.memories) => Standing::Reading,
             true => Standing::Settled,

@@ -109,7 +109,7 @@ impl Worker {
         let flows = settings.flows.div_ceil(SHARDS);
         let shards = (0..SHARDS)
             .filter(|shard| owner(*shard, workers) == index)
-            .map(|_| Shard::knowing(flows, Arc::clone(baselines), &settings.facts))
+            .map(|_| Shard::knowing(flows, Arc::clone(baselines), &settings.facts).with_ordinary(settings.ordinary))
             .collect();
         Self { shards, workers }
     }

@@ -96,6 +96,15 @@ impl Coverage {
     }
 }
 
+/// The room there was for flows under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The most flows held at once.
+    pub flows: u64,
+    /// About how much memory so many flows take, all of them of TCP, in bytes.
+    pub bytes: u64,
+}
+
 /// The end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -113,6 +122,8 @@ pub struct Summary {
     pub injectors: BTreeMap<InjectorId, u64>,
     /// Findings not told because they rest on packets that did not come, where the capture itself lost too many.
     pub withheld: u64,
+    /// What of the flows under way could be kept at once.
+    pub table: Table,
     /// The run was stopped before the end of its input.
     pub interrupted: bool,
 }

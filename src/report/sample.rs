@@ -12,7 +12,7 @@ use crate::finding::finding::{
     Position, Protocol, Stage, Trigger, TriggerKind,
 };
 use crate::finding::habits::{Habits, InjectorId};
-use crate::finding::summary::Summary;
+use crate::finding::summary::{Summary, Table};
 use crate::finding::verdict::{Prior, Verdict};
 use crate::packet::dissect::Undissected;
 use crate::packet::endpoint::Endpoint;
@@ -252,6 +252,10 @@ pub(crate) fn full_summary() -> Summary {
     summary.injectors.insert(InjectorId::short(0x3fa2_0000), 4);
     summary.injectors.insert(InjectorId::short(0x0b1c_0000), 1);
     summary.withheld = 3;
+    summary.table = Table {
+        flows: 131_072,
+        bytes: 480_000_000,
+    };
     summary
 }
 

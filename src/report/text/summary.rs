@@ -7,7 +7,7 @@ use super::super::figures::{bytes, counted, grouped, moment, span};
 use super::page::{CYAN, Page, RED, STRONG, YELLOW, paint};
 use crate::capture::source::{FileNote, Origin};
 use crate::finding::finding::Kind;
-use crate::finding::summary::{Coverage, Summary};
+use crate::finding::summary::{Coverage, Summary, Table};
 use crate::finding::verdict::Verdict;
 use crate::packet::dissect::Undissected;
 
@@ -138,7 +138,7 @@ fn limits(summary: &Summary) -> Vec<Limit> {
             say(weight, sentence);
         }
     }
-    counters(&summary.coverage, &mut say);
+    counters(&summary.coverage, summary.table, &mut say);
     limits
 }
 
@@ -166,7 +166,7 @@ fn undissected(reason: Undissected, count: u64) -> (Weight, String) {
     (weight, format!("{frames} {rest}"))
 }
 
-fn counters(coverage: &Coverage, say: &mut impl FnMut(Weight, String)) {
+fn counters(coverage: &Coverage, table: Table, say: &mut impl FnMut(Weight, String)) {
     use Weight::{Missed, Noted};
     let tcp = grouped(coverage.tcp_flows);
     let rows: [(u64, Weight, &str, String); 11] = [
@@ -216,7 +216,12 @@ fn counters(coverage: &Coverage, say: &mut impl FnMut(Weight, String)) {
             coverage.evicted,
             Missed,
             "flow",
-            "given up before the end because the flow table was full (--flows makes it larger).".to_owned(),
+            format!(
+                "given up before the end because the flow table was full: it holds {} in about {} (--flows or --memory makes \
+                 it larger).",
+                counted(table.flows, "flow"),
+                bytes(table.bytes)
+            ),
         ),
         (
             coverage.heads_refused,
