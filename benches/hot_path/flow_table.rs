@@ -1,4 +1,4 @@
-//! `flow_table/…`: finding, making, concluding and giving up flows.
+//! `flow_table/…`: finding, missing, making, concluding and giving up flows, in tables of a thousand to four million.
 
 use std::hint::black_box;
 
@@ -43,7 +43,14 @@ fn insert(table: &mut FlowTable<Held>, key: FlowKey, at: Timestamp, patience: Pa
     table.insert(&key, at, patience, |held| held.key = Some(key))
 }
 
-const FLOWS: u32 = 1 << 14;
+/// Sizes of tables, in flows: what fits a cache, an uplink, and what fits none.
+const SIZES: [u32; 4] = [1_000, 100_000, 1_000_000, 4_000_000];
+
+/// Flows looked up, made or given up at once; a worker takes as many frames.
+const AT_ONCE: usize = 32;
+
+/// Operations measured together.
+const LOOKUPS: u32 = 1 << 14;
 
 /// Any flow, spread over clients and ports so that neighbours in the list are none in the table.
 fn key(number: u32) -> FlowKey {
@@ -58,50 +65,72 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(millis * 1_000_000)
 }
 
-fn full() -> FlowTable<Held> {
-    let mut table = FlowTable::new(FLOWS as usize);
-    (0..FLOWS).for_each(|number| _ = insert(&mut table, key(number), at(0), Patience::Datagrams));
+fn full(flows: u32) -> FlowTable<Held> {
+    let mut table = FlowTable::new(flows as usize);
+    (0..flows).for_each(|number| _ = insert(&mut table, key(number), at(0), Patience::Datagrams));
     table
+}
+
+/// Looks `keys` up as a worker does: some at once, fetched beforehand.
+fn look_up(table: &mut FlowTable<Held>, keys: &[FlowKey], mut then: impl FnMut(&mut FlowTable<Held>, &FlowKey)) {
+    for batch in keys.chunks(AT_ONCE) {
+        batch.iter().for_each(|key| table.announce(key));
+        batch.iter().for_each(|key| table.expect(key));
+        batch.iter().for_each(|key| then(table, black_box(key)));
+    }
 }
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flow_table");
-    group.throughput(Throughput::Elements(u64::from(FLOWS)));
-    let keys: Vec<_> = (0..FLOWS)
-        .map(|number| key(number.wrapping_mul(7919) % FLOWS))
-        .collect();
-    let mut table = full();
-    group.bench_function("hit", |bencher| {
-        bencher.iter(|| {
-            for key in &keys {
-                let id = table.find(black_box(key)).expect("the flow");
-                table.touch(id, at(1), Patience::Datagrams);
-                table.get_mut(id).rest[0] += 1;
-            }
+    group.throughput(Throughput::Elements(u64::from(LOOKUPS)));
+    for flows in SIZES {
+        let mut table = full(flows);
+        let scattered = |from: u32| -> Vec<_> {
+            let number = |turn: u32| from + (u64::from(turn) * 0x9e37_79b1 % u64::from(flows)) as u32;
+            (0..LOOKUPS).map(|turn| key(number(turn))).collect()
+        };
+        let keys = scattered(0);
+        group.bench_function(format!("hit/{flows}"), |bencher| {
+            bencher.iter(|| {
+                look_up(&mut table, &keys, |table, key| {
+                    let id = table.find(key).expect("the flow");
+                    table.touch(id, at(1), Patience::Datagrams);
+                    table.get_mut(id).rest[0] += 1;
+                });
+            });
         });
-    });
-    group.bench_function("miss_insert", |bencher| {
+        let strangers = scattered(flows);
+        group.bench_function(format!("miss/{flows}"), |bencher| {
+            bencher.iter(|| look_up(&mut table, &strangers, |table, key| _ = black_box(table.find(key))));
+        });
+        let mut number = flows;
+        group.bench_function(format!("evict_insert/{flows}"), |bencher| {
+            bencher.iter(|| {
+                for _ in 0..LOOKUPS {
+                    let victim = table.next_victim().expect("a full table");
+                    table.remove(victim);
+                    insert(&mut table, key(number), at(1), Patience::Datagrams);
+                    number = number.wrapping_add(1);
+                }
+            });
+        });
+    }
+    group.bench_function("insert", |bencher| {
         // Slots and index as large as they will be: what is measured is a flow's beginning, not the table's.
         let emptied = || {
-            let mut table = full();
+            let mut table = full(LOOKUPS);
             table.any().for_each(|id| table.remove(id));
             table
         };
         bencher.iter_batched_ref(
             emptied,
-            |table| {
-                for key in &keys {
-                    if table.find(black_box(key)).is_none() {
-                        insert(table, *key, at(0), Patience::Opening);
-                    }
-                }
-            },
+            |table| (0..LOOKUPS).for_each(|number| _ = insert(table, key(number), at(0), Patience::Opening)),
             BatchSize::LargeInput,
         );
     });
     group.bench_function("expire", |bencher| {
         bencher.iter_batched_ref(
-            full,
+            || full(LOOKUPS),
             |table| {
                 while let Some((id, _)) = table.next_expired(at(60_000)) {
                     table.remove(id);
@@ -109,17 +138,6 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             },
             BatchSize::LargeInput,
         );
-    });
-    let mut number = FLOWS;
-    group.bench_function("evict", |bencher| {
-        bencher.iter(|| {
-            for _ in 0..FLOWS {
-                let victim = table.next_victim().expect("a full table");
-                table.remove(victim);
-                insert(&mut table, key(number), at(1), Patience::Datagrams);
-                number = number.wrapping_add(1);
-            }
-        });
     });
     group.finish();
 }

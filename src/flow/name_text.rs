@@ -12,7 +12,7 @@ pub const LONGEST: usize = 253;
 
 /// Names up to this many octets lie in place; with it a [`NameText`] is 56 bytes. The names that browsers ask for are
 /// 20 octets long on average, and few are longer than 50.
-const SHORT: usize = 51;
+const SHORT: usize = 48;
 
 /// A name in text, of at most [`LONGEST`] octets.
 #[derive(Clone, Debug)]
