@@ -78,10 +78,14 @@ pub struct Seen {
 }
 
 impl Seen {
+    // In line, so that it is made where it stays.
+    #[inline(always)]
     fn new(sighting: &Sighting<'_>, segment: &Segment<'_>, (repeats_id, in_step): (bool, bool), breaks: u32) -> Self {
-        let mut prefix = [0; PREFIX];
         let prefix_len = segment.payload.len().min(PREFIX);
-        prefix[..prefix_len].copy_from_slice(&segment.payload[..prefix_len]);
+        let prefix = match segment.payload.first_chunk() {
+            Some(first) => *first,
+            None => std::array::from_fn(|at| segment.payload.get(at).copied().unwrap_or(0)),
+        };
         Self {
             note: Note::of(sighting.packet, segment),
             stage: sighting.flow.stage(),
@@ -139,16 +143,19 @@ impl Stream {
         self.kept.iter()
     }
 
-    fn remember(&mut self, seen: Seen, spare: &mut Spare<Seen>) {
-        let end = seen.note.seq.plus(seen.note.span - u32::from(seen.note.flags.fin()));
+    /// Keeps what `seen` makes of `segment`.
+    #[inline(always)]
+    fn remember(&mut self, segment: &Segment<'_>, seen: impl FnOnce() -> Seen, spare: &mut Spare<Seen>) {
+        let end = segment.seq.plus(segment.span() - u32::from(segment.flags.fin()));
         if self.end.is_none_or(|before| end.is_after(before)) {
             self.end = Some(end);
         }
         if self.kept.len() < FIRST + LAST {
-            spare.push(&mut self.kept, seen);
+            spare.make_room(&mut self.kept);
+            self.kept.push(seen());
             return;
         }
-        self.kept[FIRST + usize::from(self.next)] = seen;
+        self.kept[FIRST + usize::from(self.next)] = seen();
         self.next = (self.next + 1) % LAST as u8;
     }
 }
@@ -248,7 +255,7 @@ impl Detector for PayloadInjection {
         if let Some(case) = memory.filing.case() {
             case.notice_spray(stream.seen(), &seen);
         }
-        stream.remember(seen, spare);
+        stream.remember(segment, || seen, spare);
         attention
     }
 
@@ -267,8 +274,9 @@ impl Detector for PayloadInjection {
         let (repeats_id, in_step) = step(sighting.flow.side(sighting.sender), sighting.packet);
         stream.breaks = stream.breaks.saturating_add(u32::from(!in_step));
         if !segment.payload.is_empty() {
-            let seen = Seen::new(sighting, segment, (repeats_id, in_step), stream.breaks);
-            stream.remember(seen, spare);
+            let breaks = stream.breaks;
+            let seen = || Seen::new(sighting, segment, (repeats_id, in_step), breaks);
+            stream.remember(segment, seen, spare);
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Arrival<'a> {
 
 impl<'a> Arrival<'a> {
     /// The frame that was peeled to `peeled`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(frame: Frame<'a>, peeled: Result<Peeled, Undissected>) -> Self {
         let undissected = |reason| Self {

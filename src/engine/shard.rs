@@ -121,6 +121,8 @@ pub struct Shard {
     /// Whether the capture shows packets more than once, as far as this shard's flows tell.
     mirror: Mirror,
     now: Timestamp,
+    /// Nothing is to be concluded before.
+    due: Timestamp,
 }
 
 /// What is kept of a flow of TCP beside its slot, in bytes: the landmarks of both sides, what detectors keep, and of the
@@ -161,6 +163,7 @@ impl Shard {
             traces: Vec::new(),
             mirror: Mirror::default(),
             now: Timestamp::EPOCH,
+            due: Timestamp::EPOCH,
         }
     }
 
@@ -306,6 +309,7 @@ impl Shard {
                 Patience::Opening
             };
         self.table.touch(id, at, patience);
+        self.due = self.due.min(self.table.soonest());
         self.heed(id, attention, at);
     }
 
@@ -394,12 +398,14 @@ impl Shard {
         } else {
             Patience::Datagrams
         };
-        self.table.insert(&key, at, patience, |held| {
+        let id = self.table.insert(&key, at, patience, |held| {
             held.flow = Some(Flow::new(key, end, packet, segment));
             if segment.is_some() {
                 held.memories.open_streams(&mut self.stream_memories);
             }
-        })
+        });
+        self.due = self.due.min(self.table.soonest());
+        id
     }
 
     fn heed(&mut self, id: SlotId, attention: Attention, at: Timestamp) {
@@ -409,9 +415,9 @@ impl Shard {
                 let held = self.table.get_mut(id);
                 if !held.suspicion_queued {
                     held.suspicion_queued = true;
-                    let table = &self.table;
-                    self.suspicions
-                        .push((at.plus(HELD_OPEN), id), |(_, id)| table.holds(*id));
+                    let (table, due) = (&self.table, at.plus(HELD_OPEN));
+                    self.suspicions.push((due, id), |(_, id)| table.holds(*id));
+                    self.due = self.due.min(due);
                 }
             }
         }
@@ -421,6 +427,12 @@ impl Shard {
     #[inline]
     pub fn settle(&mut self, now: Timestamp) {
         self.now = now;
+        if now >= self.due {
+            self.settle_due(now);
+        }
+    }
+
+    fn settle_due(&mut self, now: Timestamp) {
         while let Some((due, id)) = self.suspicions.first().copied() {
             if due > now {
                 break;
@@ -434,6 +446,8 @@ impl Shard {
         while let Some((id, deadline)) = self.table.next_expired(now) {
             self.end_flow(id, Ending::Over, deadline);
         }
+        let suspicion = self.suspicions.first().map(|(due, _)| *due);
+        self.due = self.table.soonest().min(suspicion.unwrap_or(Timestamp::END_OF_TIME));
     }
 
     fn conclude(&mut self, id: SlotId, ending: Ending, at: Timestamp) {
@@ -492,6 +506,7 @@ impl Shard {
         self.suspicions.clear();
         self.mirror = Mirror::default();
         self.now = Timestamp::EPOCH;
+        self.due = Timestamp::EPOCH;
     }
 
     /// Begins to report hosts anew, to baselines that were emptied.

@@ -279,7 +279,7 @@ impl Flow {
         let side = &mut self.sides[sender.index()];
         let is_new = side.end.is_none_or(|end| note.end().is_after(end));
         side.make_room(&mut stores.landmarks);
-        side.learn(&note, segment);
+        side.learn(packet, segment);
         if self.handshake_done.is_none()
             && self.party(sender) == Party::Client
             && !segment.flags.syn()
@@ -400,14 +400,13 @@ impl Flow {
         if segment.payload.len() < segment.payload_len as usize {
             self.snapped = self.snapped.saturating_add(1);
         }
-        let note = Note::of(packet, segment);
         let side = &mut self.sides[sender.index()];
-        side.learn(&note, segment);
+        side.learn(packet, segment);
         if segment.payload_len > 0
             && !side.head_done
             && let (Some(head), Some(heads)) = (side.head, heads)
         {
-            side.head_done = heads.learn(head, segment, note.frame) == Room::None;
+            side.head_done = heads.learn(head, segment, packet.frame.number) == Room::None;
         }
     }
 

@@ -264,6 +264,12 @@ impl<T: Tenant> FlowTable<T> {
         }
     }
 
+    /// No flow's deadline passes before.
+    #[must_use]
+    pub const fn soonest(&self) -> Timestamp {
+        self.soonest
+    }
+
     /// A flow whose deadline passed before `now`, with that deadline. It stays until [`Self::remove`].
     #[inline]
     pub fn next_expired(&mut self, now: Timestamp) -> Option<(SlotId, Timestamp)> {

@@ -62,6 +62,12 @@ impl Note {
     /// The note of `segment`, carried by `packet`.
     #[must_use]
     pub fn of(packet: &Packet<'_>, segment: &Segment<'_>) -> Self {
+        Self::with(packet, segment, segment.timestamp().is_some())
+    }
+
+    /// The same, where it is known whether it carries a timestamp option.
+    #[inline(always)]
+    const fn with(packet: &Packet<'_>, segment: &Segment<'_>, stamped: bool) -> Self {
         Self {
             frame: packet.frame.number,
             at: packet.frame.at,
@@ -70,7 +76,7 @@ impl Note {
             ack: segment.ack,
             flags: segment.flags,
             window: segment.window,
-            stamped: segment.timestamp().is_some(),
+            stamped,
             marks: packet.marks,
         }
     }
@@ -173,37 +179,42 @@ impl Side {
     }
 
     /// Learns a TCP segment of this side.
-    pub fn learn(&mut self, note: &Note, segment: &Segment<'_>) {
+    // Notes are made where they stay: a copy of what was just written field by field waits for all of it.
+    #[inline]
+    pub fn learn(&mut self, packet: &Packet<'_>, segment: &Segment<'_>) {
         let landmarks = self.landmarks.get_or_insert_default();
+        let stamped = segment.timestamp().is_some();
+        let note = || Note::with(packet, segment, stamped);
+        let (flags, end) = (segment.flags, segment.end());
         self.packets = self.packets.saturating_add(1);
-        self.last_at = Some(note.at);
-        if note.flags.rst() {
-            landmarks.reset.get_or_insert(*note);
+        self.last_at = Some(packet.frame.at);
+        if flags.rst() {
+            landmarks.reset.get_or_insert_with(note);
             return;
         }
         if segment.payload_len > 0 {
             self.data_packets = self.data_packets.saturating_add(1);
             self.bytes = self.bytes.saturating_add(u64::from(segment.payload_len));
             self.largest = self.largest.max(u16::try_from(segment.payload_len).unwrap_or(u16::MAX));
-            landmarks.last_data = Some(*note);
+            landmarks.last_data = Some(note());
         }
-        if note.flags.syn() {
-            landmarks.learn_opening(note);
-            self.timestamps = note.stamped;
+        if flags.syn() {
+            landmarks.learn_opening(&note());
+            self.timestamps = stamped;
         }
-        if note.flags.fin() {
-            landmarks.fin.get_or_insert(*note);
+        if flags.fin() {
+            landmarks.fin.get_or_insert_with(note);
         }
-        landmarks.notes[self.ring.take()] = *note;
-        if self.end.is_none_or(|end| note.end().is_after(end)) {
-            self.end = Some(note.end());
+        landmarks.notes[self.ring.take()] = note();
+        if self.end.is_none_or(|before| end.is_after(before)) {
+            self.end = Some(end);
         }
-        if note.flags.ack() && self.acked.is_none_or(|acked| note.ack.is_after(acked)) {
-            self.acked = Some(note.ack);
+        if flags.ack() && self.acked.is_none_or(|acked| segment.ack.is_after(acked)) {
+            self.acked = Some(segment.ack);
         }
-        self.stamped = self.stamped.saturating_add(u32::from(note.stamped));
-        self.last_stamped = note.stamped;
-        self.profile.learn(&note.marks, note.frame, note.flags.syn());
+        self.stamped = self.stamped.saturating_add(u32::from(stamped));
+        self.last_stamped = stamped;
+        self.profile.learn(&packet.marks, packet.frame.number, flags.syn());
     }
 
     /// Fetches what learning a segment will touch beyond the side itself.

@@ -31,12 +31,22 @@ impl<T> Spare<T> {
 
     /// Appends `item` to `list`; a list that is full is exchanged for a larger one.
     pub fn push(&mut self, list: &mut Vec<T>, item: T) {
-        if list.len() == list.capacity() {
-            let mut larger = self.take(list.len() + 1);
-            larger.append(list);
-            self.give_back(std::mem::replace(list, larger));
-        }
+        self.make_room(list);
         list.push(item);
+    }
+
+    /// Makes sure that `list` has room for one more.
+    #[inline]
+    pub fn make_room(&mut self, list: &mut Vec<T>) {
+        if list.len() == list.capacity() {
+            self.enlarge(list);
+        }
+    }
+
+    fn enlarge(&mut self, list: &mut Vec<T>) {
+        let mut larger = self.take(list.len() + 1);
+        larger.append(list);
+        self.give_back(std::mem::replace(list, larger));
     }
 
     fn take(&mut self, room: usize) -> Vec<T> {

@@ -91,7 +91,8 @@ pub fn dissect(frame: Frame<'_>) -> Result<Packet<'_>, Undissected> {
 ///
 /// # Errors
 /// Why it gives no packet.
-#[inline]
+// In line, so that a packet is written where it stays.
+#[inline(always)]
 pub fn dissect_peeled<'a>(frame: Frame<'a>, header: &NetworkHeader<'a>) -> Result<Packet<'a>, Undissected> {
     let below_ip = frame.bytes.len() - header.bytes.len();
     let on_wire = (frame.wire_len as usize).saturating_sub(below_ip);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use blockscope::flow::heads::{HEAD_BYTES, Heads};
 use blockscope::flow::landmarks::NOTES;
-use blockscope::flow::side::{Note, Side};
-use blockscope::packet::frame::FrameNumber;
-use blockscope::packet::packet::{Segment, SequenceNumber, TcpFlags};
+use blockscope::flow::side::Side;
+use blockscope::packet::endpoint::Endpoint;
+use blockscope::packet::frame::{Frame, FrameNumber, LinkType};
+use blockscope::packet::packet::{Packet, Segment, SequenceNumber, TcpFlags, Transport};
 use blockscope::packet::path_marks::PathMarks;
 use blockscope::time::Timestamp;
 use proptest::prelude::*;
@@ -178,18 +179,22 @@ proptest! {
                 flags: TcpFlags(flags),
                 ..segment(first, *ahead as usize, &payload)
             };
-            let note = Note {
-                frame,
-                at: Timestamp::from_nanos(*at),
-                seq: segment.seq,
-                span: segment.span(),
-                ack: segment.ack,
-                flags: segment.flags,
-                window: 0,
-                stamped: false,
+            let end_point = Endpoint::new([192, 0, 2, 1].into(), 443);
+            let packet = Packet {
+                frame: Frame {
+                    number: frame,
+                    at: Timestamp::from_nanos(*at),
+                    bytes: &[],
+                    wire_len: 0,
+                    link: LinkType::RAW,
+                },
+                from: end_point,
+                to: end_point,
                 marks: PathMarks::default(),
+                vlan: None,
+                transport: Transport::Tcp(segment),
             };
-            side.learn(&note, &segment);
+            side.learn(&packet, &segment);
             if flags & TcpFlags::RST != 0 {
                 reset = reset.or(Some(frame));
                 continue;
