@@ -7,7 +7,7 @@ use std::thread;
 
 use blockscope::capture::capture_set::CaptureSet;
 use blockscope::capture::source::Source;
-use blockscope::engine::run::{self, Outcome, Settings};
+use blockscope::engine::run::{self, FLOWS, Outcome, Settings};
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::eve::Eve;
 use blockscope::report::figures::{counted, grouped};
@@ -162,7 +162,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
     let mut sink = sink(args, common, output);
     let settings = Settings {
         threads: args.threads.unwrap_or_else(cores),
-        flows: args.room.flows(),
+        flows: args.room.flows(FLOWS),
         facts,
         ..Settings::default()
     };

@@ -2,15 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use blockscope::engine::run::{FLOWS, flows_within};
+use blockscope::engine::run::flows_within;
 use clap::Args;
 
 /// The most flows, or the memory for them.
 #[derive(Args, Debug)]
 pub(super) struct Room {
-    /// The most flows held at once
-    #[arg(long, value_name = "N", default_value_t = most_flows())]
-    flows: NonZeroUsize,
+    /// The most flows held at once [default: 262144, in watch 131072]
+    #[arg(long, value_name = "N")]
+    flows: Option<NonZeroUsize>,
 
     /// As many flows as find room in so many MiB, the capture itself and 64 MiB for everything else not counted
     #[arg(long, value_name = "MIB", conflicts_with = "flows")]
@@ -18,13 +18,28 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The most flows held at once.
-    pub(super) fn flows(&self) -> usize {
-        self.memory
-            .map_or(self.flows.get(), |mib| flows_within(mib.get() << 20))
+    /// The most flows held at once, `usual` unless told otherwise.
+    pub(super) fn flows(&self, usual: usize) -> usize {
+        match (self.flows, self.memory) {
+            (Some(flows), _) => flows.get(),
+            (None, Some(mib)) => flows_within(mib.get() << 20),
+            (None, None) => usual,
+        }
     }
 }
 
-fn most_flows() -> NonZeroUsize {
-    NonZeroUsize::new(FLOWS).unwrap_or(NonZeroUsize::MIN)
+#[cfg(test)]
+mod tests {
+    use blockscope::engine::run::{FLOWS, FLOWS_WATCHED};
+    use clap::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_help_tells_what_is_usual() {
+        let help = Room::augment_args(Command::new("x")).render_long_help().to_string();
+        for usual in [FLOWS, FLOWS_WATCHED] {
+            assert!(help.contains(&usual.to_string()), "{usual}: {help}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use blockscope::capture::source::RecordBatch;
 use blockscope::detect::packs::facts::Facts;
 use blockscope::engine::evidence::{Evidence, Patience};
 use blockscope::engine::live::{Status, Steering, watch};
-use blockscope::engine::run::Settings;
+use blockscope::engine::run::{FLOWS_WATCHED, Settings};
 use blockscope::finding::finding::Kind;
 use blockscope::finding::verdict::Verdict;
 use blockscope::report::escape::escaped_path;
@@ -209,7 +209,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let mut sink = sink(args, common, output, &bar)?;
     let settings = Settings {
         threads: args.threads,
-        flows: args.room.flows(),
+        flows: args.room.flows(FLOWS_WATCHED),
         facts,
         ..Settings::default()
     };

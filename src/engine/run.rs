@@ -37,9 +37,11 @@ pub struct Settings {
 }
 
 /// The most flows held at once unless told otherwise.
-///
-/// So many flows of TCP take some 400 MiB: an uplink can be watched within 512 MiB, whatever goes over it.
-pub const FLOWS: usize = 1 << 17;
+pub const FLOWS: usize = 1 << 18;
+
+/// The same for who watches an interface, day and night: so many flows of TCP take some 400 MiB, so that an uplink can be
+/// watched within 512 MiB, whatever goes over it.
+pub const FLOWS_WATCHED: usize = 1 << 17;
 
 /// How many flows find room in `bytes` bytes, at least one for each shard.
 #[must_use]
