@@ -624,6 +624,108 @@ mod tests {
         assert_eq!(outcome.summary.coverage.frames, summary.coverage.frames);
     }
 
+    /// A capture, and then another one that claims to have begun before the first one ended, by so much.
+    struct SteppingBack {
+        first: CaptureSet,
+        then: ThenSilence,
+        /// Subtracted from the time of the second.
+        shift: u64,
+        read: u64,
+        over: bool,
+    }
+
+    impl SteppingBack {
+        fn new(first: &Path, then: &Path, step: Duration) -> Self {
+            let ends = |path| {
+                let summary = read(path).1;
+                (summary.first.unwrap().as_nanos(), summary.last.unwrap().as_nanos())
+            };
+            let (ended, begins) = (ends(first).1, ends(then).0);
+            Self {
+                first: source(first, 64),
+                then: ThenSilence(source(then, 64)),
+                shift: begins.wrapping_sub(ended - step.as_nanos() as u64),
+                read: 0,
+                over: false,
+            }
+        }
+    }
+
+    impl Source for SteppingBack {
+        fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
+            if !self.over {
+                match self.first.supply(batch)? {
+                    Supply::End => self.over = true,
+                    other => {
+                        self.read += batch.records.len() as u64;
+                        return Ok(other);
+                    }
+                }
+            }
+            let supply = self.then.supply(batch)?;
+            for record in &mut batch.records {
+                record.at = Timestamp::from_nanos(record.at.as_nanos().wrapping_sub(self.shift));
+                record.number = FrameNumber::new(0, self.read + record.number.in_file());
+            }
+            Ok(supply)
+        }
+
+        fn progress(&self) -> Progress {
+            self.first.progress()
+        }
+
+        fn files(&self) -> &[FileNote] {
+            self.first.files()
+        }
+    }
+
+    #[test]
+    fn packets_whose_time_steps_back_are_judged_and_findings_kept() {
+        let fixture = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+            path.join("trace.pcap")
+        };
+        let (first, then) = (fixture("gfw-rst-triple-same-seq"), fixture("ipv6-rst"));
+        let of = |said: &Said| -> Vec<_> {
+            let mut all: Vec<_> = said.iter().map(|(kind, _, verdict)| (*kind, *verdict)).collect();
+            all.sort_unstable();
+            all
+        };
+        let (before, after) = (read(&first), read(&then));
+        let both = [of(&before.0), of(&after.0)].concat();
+        let frames = before.1.coverage.frames + after.1.coverage.frames;
+        for step in [10, 3600] {
+            for threads in [1, 2] {
+                let step = Duration::from_secs(step);
+                let settings = Settings {
+                    threads: NonZeroUsize::new(threads).unwrap(),
+                    ..Settings::default()
+                };
+                let now = before.1.last.unwrap();
+                let mut source = SteppingBack::new(&first, &then, step);
+                let mut told = Told::default();
+                let mut machine = Machine { now, until: now };
+                let outcome = watch(&mut source, &settings, &mut told, &mut machine);
+                assert_eq!(outcome.summary.coverage.frames, frames);
+                let said = of(&said(&told));
+                // A step of a minute or more begins anew; within a lesser one the second capture takes no time at all,
+                // and verdicts may be lower.
+                if step > ANOTHER_CAPTURE {
+                    let mut both = both.clone();
+                    both.sort_unstable();
+                    assert_eq!(said, both, "{step:?}, {threads}");
+                } else {
+                    for finding in of(&before.0) {
+                        assert!(said.contains(&finding), "{finding:?}, {threads}: {said:?}");
+                    }
+                    let kinds =
+                        |all: &[(Kind, Option<Verdict>)]| -> BTreeSet<Kind> { all.iter().map(|one| one.0).collect() };
+                    assert_eq!(kinds(&said), kinds(&both));
+                }
+            }
+        }
+    }
+
     #[test]
     fn readers_side_by_side_survive_a_clock_that_is_set_back() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
