@@ -185,3 +185,49 @@ fn inside_several_sockets_lose() {
     assert!(taken > 1000 && lost > 1000, "{taken} {lost}");
     assert!(told(&fs::read_to_string(&log).unwrap()).is_empty());
 }
+
+#[test]
+fn several_sockets_survive_an_interface_that_goes() {
+    inside("inside_an_interface_goes");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_an_interface_goes() {
+    assert_inside();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let (seen, sent) = pair(0);
+    let mut arguments = vec!["-i", &seen, "--buffer", "4", "--format", "eve", "--threads", "3"];
+    arguments.extend(["-o", log.to_str().unwrap()]);
+    let keeping = Watching::start(&[&arguments[..], &["--keep-net-raw"]].concat());
+    wait_until("all have a socket", || sockets() == 3);
+    ip(&format!("link set {seen} down"));
+    wait_until("that is told", || keeping.said().contains("went down"));
+    ip(&format!("link set {seen} up"));
+    wait_until("that is told", || keeping.said().contains("is up again"));
+    ip(&format!("link del {seen}"));
+    wait_until("all sockets are closed", || sockets() == 0);
+    let (seen_again, _) = pair(0);
+    assert_eq!(seen_again, seen);
+    wait_until("all have a socket again", || sockets() == 3);
+    thread::sleep(Duration::from_millis(50));
+    let capture = trace("dns-bogon-in-path");
+    replay(&capture, &sent);
+    wait_until("a finding is told", || {
+        fs::read_to_string(&log).unwrap().contains("dns_injection")
+    });
+    let (status, said) = keeping.end();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(counted(&log).0, frames(&capture).len() as u64, "{said}");
+    // One of the three speaks.
+    for part in ["went down", "is up again", "cannot be read any more", "is back"] {
+        assert_eq!(said.matches(part).count(), 1, "{part}: {said}");
+    }
+    let ending = Watching::start(&arguments);
+    wait_until("all have a socket", || sockets() == 3);
+    ip(&format!("link del {seen}"));
+    let (status, said) = ending.wait();
+    assert_eq!(status, Some(3), "{said}");
+    assert_eq!(said.matches("deleted while it was watched").count(), 1, "{said}");
+}
