@@ -152,6 +152,11 @@ impl Case {
             .any(|word| self.equipment.contains(word))
     }
 
+    /// Whether its equipment lets some packets through before it drops the others.
+    pub(crate) fn equipment_tarries(&self) -> bool {
+        self.equipment.contains("grace")
+    }
+
     /// Whether it is innocent.
     pub(crate) fn is_control(&self) -> bool {
         self.found.is_empty()
