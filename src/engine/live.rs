@@ -685,7 +685,10 @@ mod tests {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
             path.join("trace.pcap")
         };
-        let (first, then) = (fixture("gfw-rst-triple-same-seq"), fixture("ipv6-rst"));
+        let (first, then) = (
+            fixture("gfw-rst-triple-same-seq"),
+            fixture("quic-silence-after-server-initial"),
+        );
         let of = |said: &Said| -> Vec<_> {
             let mut all: Vec<_> = said.iter().map(|(kind, _, verdict)| (*kind, *verdict)).collect();
             all.sort_unstable();
@@ -708,8 +711,8 @@ mod tests {
                 let outcome = watch(&mut source, &settings, &mut told, &mut machine);
                 assert_eq!(outcome.summary.coverage.frames, frames);
                 let said = of(&said(&told));
-                // A step of a minute or more begins anew; within a lesser one the second capture takes no time at all,
-                // and verdicts may be lower.
+                // A step of a minute or more begins anew; within a lesser one the clock stands still until it is made up
+                // for, and silences are shorter.
                 if step > ANOTHER_CAPTURE {
                     let mut both = both.clone();
                     both.sort_unstable();
@@ -718,9 +721,6 @@ mod tests {
                     for finding in of(&before.0) {
                         assert!(said.contains(&finding), "{finding:?}, {threads}: {said:?}");
                     }
-                    let kinds =
-                        |all: &[(Kind, Option<Verdict>)]| -> BTreeSet<Kind> { all.iter().map(|one| one.0).collect() };
-                    assert_eq!(kinds(&said), kinds(&both));
                 }
             }
         }
