@@ -54,7 +54,7 @@ pub(crate) fn cut(file: &Path, last: i64) -> Result<(), String> {
     let part = file.with_extension("part");
     let mut kept = whole.savefile(&part).map_err(wrong)?;
     while let Ok(packet) = whole.next_packet() {
-        let at = i64::from(packet.header.ts.tv_sec) * 1_000_000 + i64::from(packet.header.ts.tv_usec) / 1000;
+        let at = packet.header.ts.tv_sec * 1_000_000 + packet.header.ts.tv_usec / 1000;
         if at <= last + 1000 {
             kept.write(&packet);
         }

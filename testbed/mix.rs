@@ -103,7 +103,12 @@ impl Stage {
         command
             .arg(blockscope())
             .args(["watch", "-i", tap, "--format", "eve", "-o"])
-            .arg(dir.join("live.json"));
+            .arg(dir.join("live.json"))
+            .args(
+                std::env::var("BLOCKSCOPE_TESTBED_WATCH")
+                    .unwrap_or_default()
+                    .split_whitespace(),
+            );
         let watch = Running::start("watch", dir, &mut command)?;
         wait_until("watch captures", || {
             network.captures(place).is_ok_and(|now| now > before)

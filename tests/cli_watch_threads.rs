@@ -134,7 +134,7 @@ fn inside_several_threads() {
     assert_eq!(all[0], all[1]);
     assert_eq!(all[0], all[2]);
     // What several wrote is in order, and tells the same.
-    let mut source = CaptureSet::open(&[kept.clone()]);
+    let mut source = CaptureSet::open(std::slice::from_ref(&kept));
     let (mut batch, mut times) = (RecordBatch::default(), Vec::new());
     while source.supply(&mut batch).unwrap() == Supply::Records {
         times.extend(batch.records.iter().map(|record| record.at));
