@@ -24,7 +24,6 @@ use crate::capture::error::CaptureError;
 use crate::capture::source::{FileNote, RecordBatch, Source, Supply};
 use crate::engine::baselines::Baselines;
 use crate::engine::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
-use crate::engine::shard::SHARDS;
 use crate::engine::worker::{Assigned, Extent, Report, Task, Worker};
 use crate::report::sink::Sink;
 use crate::time::Timestamp;
@@ -57,8 +56,8 @@ struct Answer {
 }
 
 /// Judges what `sources` supply until `steering` says to stop, and tells `sink` findings as they are concluded. All packets
-/// between two hosts, fragments and ICMP errors about them included, come from one source. The number of threads of
-/// `settings` is that of the sources, up to 64.
+/// between two hosts, fragments and ICMP errors about them included, come from one source. There are as
+/// many threads as sources.
 pub fn watch_side_by_side(
     sources: &mut [Box<dyn Source + Send>],
     settings: &Settings,
@@ -67,11 +66,12 @@ pub fn watch_side_by_side(
 ) -> Outcome {
     let baselines = Arc::new(Baselines::default());
     let now = AtomicU64::new(steering.now().as_nanos());
-    let readers = sources.len().min(SHARDS);
+    // Each is read, however many there are: a source that nobody reads would lose its packets.
+    let readers = sources.len();
     let wants_frames = steering.wants_frames();
     thread::scope(|scope| {
         let (to_frames, frames) = bounded(TASKS_WAITING);
-        let orders = sources.iter_mut().take(readers).map(|source| {
+        let orders = sources.iter_mut().map(|source| {
             let (sender, orders) = bounded(TASKS_WAITING);
             let reader = Reader {
                 source: &mut **source,
