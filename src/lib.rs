@@ -25,7 +25,8 @@
 //!        Report { findings, coverage }  ──►  ledger  ──►  Sink: text for a person, EVE for a machine     report/
 //!        and, add-only, baselines ─────────────┘  (what all flows of a host show; read when no worker writes)
 //!
-//!        From a live interface the same, at every tick and as far as is known by then.             engine/live
+//!        From a live interface the same, at every tick and as far as is known by then; with several threads the
+//!        kernel shares packets out by host pair, and each worker reads a source of its own.        engine/live
 //!        Its frames wait beside that, for findings to say which of them are evidence.          engine/evidence
 //!        Of many captures in parts that a journal keeps, put together before the ledger compares.  engine/part
 //!

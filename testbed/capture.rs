@@ -45,3 +45,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         }
     }
 }
+
+/// Leaves out what is more than a millisecond younger than `last`, in microseconds since 1970: the kernel may stamp a
+/// packet for each socket anew.
+pub(crate) fn cut(file: &Path, last: i64) -> Result<(), String> {
+    let wrong = |error: pcap::Error| format!("{}: {error}", file.display());
+    let mut whole = Capture::from_file_with_precision(file, Precision::Nano).map_err(wrong)?;
+    let part = file.with_extension("part");
+    let mut kept = whole.savefile(&part).map_err(wrong)?;
+    while let Ok(packet) = whole.next_packet() {
+        let at = packet.header.ts.tv_sec * 1_000_000 + packet.header.ts.tv_usec / 1000;
+        if at <= last + 1000 {
+            kept.write(&packet);
+        }
+    }
+    kept.flush().map_err(wrong)?;
+    drop(kept);
+    std::fs::rename(&part, file).map_err(|error| error.to_string())
+}

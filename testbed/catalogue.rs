@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::network::{LYING_RESOLVER, PORTAL_RESOLVER, RESOLVER, client, site_v4, site_v6};
+use crate::network::{ABROAD, LYING_RESOLVER, PORTAL_RESOLVER, RESOLVER, beside_v4, client, site_v4, site_v6};
 
 /// One thing that is done, and what must be said of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +35,12 @@ pub(crate) struct Case {
     pub(crate) hops: Option<u64>,
     /// What the far link does to its packets by chance: shares lost, doubled and delayed.
     pub(crate) mishap: Option<[f64; 3]>,
+    /// Whether it needs a network of its own, because it cuts everything off or counts the time from the beginning.
+    #[serde(default)]
+    pub(crate) alone: bool,
+    /// Where it is looked at, if it is alone.
+    #[serde(default)]
+    pub(crate) tap: Tap,
     /// Which of the sites' addresses is its own.
     #[serde(default)]
     pub(crate) site: u8,
@@ -48,6 +54,17 @@ pub(crate) enum Least {
     Possible = 1,
     #[default]
     Likely = 2,
+}
+
+/// A place to look on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Tap {
+    /// Between the clients and all equipment.
+    #[default]
+    Clients,
+    /// Between the servers and all equipment.
+    Servers,
 }
 
 fn first() -> usize {
@@ -65,12 +82,45 @@ pub(crate) const INTERCEPTED_SITE: u8 = 251;
 /// Where the captive portal's page lies.
 pub(crate) const PORTAL_SITE: u8 = 252;
 
-/// `http` and `https` visit `$HOST` at `$IP`, `other` another name there; more arguments are curl's. `ask` looks it up.
+/// `http` and `https` visit `$HOST` at `$IP`, `other` another name there, `beside` another address of the same network; more
+/// arguments are curl's. `ask` looks it up. `esni` begins a visit from `$1` with a server name that is encrypted. `at` waits
+/// until so many seconds after the beginning.
 const PRELUDE: &str = r#"
 visit() { curl -4 -k -s -S -o /dev/null -w '%{http_code} %{errormsg}\n' -m 8 --connect-to "::$IP:" "$@" || true; }
 http() { visit "http://$HOST/" "$@"; }
 https() { visit "https://$HOST/" "$@"; }
 other() { visit "https://www.control.example/" "$@"; }
+beside() { IP=$IP_BESIDE visit "https://www.control.example/" "$@"; }
+at() { local left=$(( $1 - SECONDS )); [ $left -le 0 ] || sleep $left; }
+esni() { python3 - "$IP" "$1" <<'PYTHON'
+import os, socket, ssl, struct, sys
+address, source = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+out = ssl.MemoryBIO()
+try:
+    context.wrap_bio(ssl.MemoryBIO(), out).do_handshake()
+except ssl.SSLWantReadError:
+    pass
+hello = bytearray(out.read())
+number = lambda at, size: int.from_bytes(hello[at:at + size], "big")
+at = 9 + 34
+at += 1 + hello[at]
+at += 2 + number(at, 2)
+at += 1 + hello[at]
+# draft-ietf-tls-esni-02: a suite, a key share, a digest and 292 encrypted bytes.
+body = struct.pack(">HHH", 0x1301, 29, 32) + os.urandom(32) + b"\0\x20" + os.urandom(32) + b"\1\x24" + os.urandom(292)
+hello += struct.pack(">HH", 0xFFCE, len(body)) + body
+for place, size in ((at, 2), (6, 3), (3, 2)):
+    hello[place:place + size] = (number(place, size) + len(body) + 4).to_bytes(size, "big")
+try:
+    with socket.create_connection((address, 443), 8, (source, 0)) as connection:
+        connection.sendall(hello)
+        print("esni", len(connection.recv(65536)))
+except OSError as error:
+    print("esni", error)
+PYTHON
+}
 ask() { dig +time=3 +tries=1 +noall +answer +comments "@$DNS" "$HOST" "$@" || true; }
 "#;
 
@@ -97,7 +147,14 @@ impl Case {
 
     /// Whether packets without a name set its equipment off.
     pub(crate) fn equipment_hears_syns(&self) -> bool {
-        self.equipment.contains("syn_to") || self.equipment.contains("blackhole")
+        ["syn_to", "blackhole", "hellos"]
+            .iter()
+            .any(|word| self.equipment.contains(word))
+    }
+
+    /// Whether its equipment lets some packets through before it drops the others.
+    pub(crate) fn equipment_tarries(&self) -> bool {
+        self.equipment.contains("grace")
     }
 
     /// Whether it is innocent.
@@ -112,8 +169,9 @@ impl Case {
         let (name, address, v6) = (self.host(), self.address(), site_v6(self.site));
         format!(
             "HOST={name} IP={address} IP6={v6} DNS={RESOLVER} LIAR={LYING_RESOLVER} PORTAL={PORTAL_RESOLVER} \
-             PORTAL_IP={} BED={bed}\n{PRELUDE}\n{}\nwait\n",
+             PORTAL_IP={} IP_BESIDE={} BED={bed}\n{PRELUDE}\n{}\nwait\n",
             site_v4(PORTAL_SITE),
+            beside_v4(self.site),
             self.client
         )
     }
@@ -132,6 +190,7 @@ pub(crate) fn equipment(cases: &[Case]) -> String {
         );
     }
     let _ = writeln!(text, "box = [\"45.80.254.1\"]");
+    let _ = writeln!(text, "abroad = {ABROAD:?}");
     for case in cases.iter().filter(|case| !case.equipment.is_empty()) {
         let names = format!("\"{}\", \"*.{}\"", case.domain(), case.domain());
         let own = case.equipment.replace("@NAMES", &names).replace("@SITE", &case.name);

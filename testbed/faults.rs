@@ -33,7 +33,8 @@ pub(crate) fn run() -> Result<(), String> {
     port_taken()?;
     disk_full(place.path())?;
     reader_gone(place.path())?;
-    rotated_under_load(place.path())
+    rotated_under_load(place.path())?;
+    down_under_load(place.path())
 }
 
 /// A capture in which something is found.
@@ -120,6 +121,56 @@ fn reader_gone(dir: &Path) -> Result<(), String> {
         return Err(format!("a reader that left: {}", watch.said()));
     }
     println!("testbed: a reader that leaves ends the watch, and that is no error");
+    Ok(())
+}
+
+/// The interface goes down and comes back while packets arrive: what comes afterwards is seen, and what was found before
+/// is kept.
+fn down_under_load(dir: &Path) -> Result<(), String> {
+    let log = dir.join("down.json");
+    let mut watch = Watch::start(dir, "down", &log, 64)?;
+    let passed_before = link::passed_and_dropped()?.0;
+    let kinds = |kind: &str| told::read(&log).map(|told| told.iter().filter(|told| told.kind == kind).count());
+    send(dir, &blocked("gfw-rst-triple-stepped"), 2000)?;
+    wait_until("a finding is told", || {
+        kinds("rst_injection").is_ok_and(|told| told > 0)
+    })?;
+    let resets = kinds("rst_injection")?;
+    let traffic = link::background(dir, "down.pcap", UNDER_LOAD, 11)?;
+    let mut sending = Running::start("flood", dir, &mut link::flood(&traffic, UNDER_LOAD / 8)?)?;
+    thread::sleep(Duration::from_secs(2));
+    link::shell("ip link set seen0 down")?;
+    wait_until("that is told", || watch.process.said().contains("went down"))?;
+    link::shell("ip link set seen0 up")?;
+    wait_until("that is told", || watch.process.said().contains("is up again"))?;
+    if !sending.wait(PATIENCE)?.success() {
+        return Err(sending.said());
+    }
+    send(dir, &blocked("dns-nxdomain-race"), 2000)?;
+    wait_until("a finding is told", || {
+        kinds("dns_injection").is_ok_and(|told| told > 0)
+    })?;
+    watch.process.signal("INT")?;
+    let status = watch.process.wait(PATIENCE)?;
+    if status.code() != Some(0) {
+        return Err(format!(
+            "an interface that goes down: {status}: {}",
+            watch.process.said()
+        ));
+    }
+    let told = told::read(&log)?;
+    let others = told.len() - kinds("rst_injection")? - kinds("dns_injection")?;
+    if others > 0 || kinds("rst_injection")? < resets {
+        return Err(format!("an interface that goes down: {told:?}"));
+    }
+    let (taken, lost) = link::taken_and_lost(&log)?;
+    let passed = link::passed_and_dropped()?.0 - passed_before;
+    if taken + lost != passed {
+        return Err(format!(
+            "an interface that goes down: {taken} taken in, {lost} lost, {passed} sent"
+        ));
+    }
+    println!("testbed: an interface went down and up under load: {taken} taken in, {lost} lost, findings kept");
     Ok(())
 }
 

@@ -38,6 +38,31 @@ pub(crate) fn captures() -> usize {
     sockets.lines().filter(|line| line.contains(" 0003 ")).count()
 }
 
+/// Packets that passed the interface they are sent on, and those that did not, as the kernel counts them.
+pub(crate) fn passed_and_dropped() -> Result<(u64, u64), String> {
+    // Not in /sys, which shows the network it was mounted in.
+    let text = fs::read_to_string("/proc/self/net/dev").map_err(|error| error.to_string())?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("sent0:"));
+    let fields: Vec<u64> = line
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    // Eight columns of what was received, then bytes, packets, errors and drops of what was sent.
+    match fields[..] {
+        [_, _, _, _, _, _, _, _, _, packets, _, drops, ..] => Ok((packets, drops)),
+        _ => Err(format!("nothing is counted of sent0: {text}")),
+    }
+}
+
+/// A processor this process may run at.
+pub(crate) fn processor() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = line.and_then(|list| list.trim().split([',', '-']).next()?.parse().ok());
+    first.unwrap_or(0)
+}
+
 /// Runs a line of shell.
 pub(crate) fn shell(line: &str) -> Result<(), String> {
     let status = Command::new("sh").args(["-c", line]).status();
@@ -111,7 +136,19 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts it with a ring of so many MiB; what it finds goes to `log`.
     pub(crate) fn start(dir: &Path, name: &str, log: &Path, ring: u32) -> Result<Self, String> {
-        let mut command = Command::new(blockscope());
+        Self::started(Command::new(blockscope()), dir, name, log, ring)
+    }
+
+    /// The same at one processor only, and there behind everybody else.
+    pub(crate) fn start_last(dir: &Path, name: &str, log: &Path, ring: u32, processor: u32) -> Result<Self, String> {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", &processor.to_string(), "nice", "-n", "19"])
+            .arg(blockscope());
+        Self::started(command, dir, name, log, ring)
+    }
+
+    fn started(mut command: Command, dir: &Path, name: &str, log: &Path, ring: u32) -> Result<Self, String> {
         command
             .args(["watch", "-i", "seen0", "--format", "eve", "--metrics", METRICS])
             .args(["--buffer", &ring.to_string(), "-o"])

@@ -14,8 +14,8 @@
 //! an address outside these namespaces.
 //!
 //! `cargo test --test testbed` runs all but what takes minutes; `-- mix`, `serial`, `rate` or `faults` run one part.
-//! `BLOCKSCOPE_TESTBED_BIN` names another program than the one of this build, `BLOCKSCOPE_TESTBED_KEEP` a directory where
-//! captures and records are left. Where no namespaces can be made or a program is missing it says so and passes.
+//! `BLOCKSCOPE_TESTBED_BIN` names another program than the one of this build, `BLOCKSCOPE_TESTBED_WATCH` more arguments of
+//! its watch, `BLOCKSCOPE_TESTBED_KEEP` a directory where captures and records are left. Where no namespaces can be made or a program is missing it says so and passes.
 
 #![allow(
     clippy::disallowed_methods,

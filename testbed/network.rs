@@ -50,7 +50,7 @@ impl Network {
             let own = plan.entry(name).or_default();
             let _ = write!(
                 own,
-                "address add 10.77.{number}.2/24 dev eth0\nroute add default via 10.77.{number}.1\n\
+                "address add 10.77.{number}.2/24 dev eth0\naddress add 10.77.{number}.3/24 dev eth0\nroute add default via 10.77.{number}.1\n\
                  address add 2a0d:7777:{number}::2/64 dev eth0 nodad\n\
                  route add default via 2a0d:7777:{number}::1\n"
             );
@@ -82,7 +82,7 @@ impl Network {
             ("r2", "0.0.0.0/0", "10.78.1.2", "::/0", "2a0d:7777:101::2"),
             ("r2", "10.77.0.0/16", "10.78.0.1", "2a0d:7777::/56", "2a0d:7777:100::1"),
             ("r3", "0.0.0.0/0", "10.78.1.1", "::/0", "2a0d:7777:101::1"),
-            ("r3", "45.80.0.0/16", "10.78.2.2", "2a0d:8888::/32", "2a0d:7777:102::2"),
+            ("r3", "45.80.0.0/12", "10.78.2.2", "2a0d:8888::/32", "2a0d:7777:102::2"),
             ("sv", "0.0.0.0/0", "10.78.2.1", "::/0", "2a0d:7777:102::1"),
             ("ic", "0.0.0.0/0", "10.78.3.1", "::/0", "2a0d:7777:103::1"),
         ];
@@ -101,13 +101,18 @@ impl Network {
         for site in 0..=sites {
             let _ = write!(
                 plan.entry("sv").or_default(),
-                "address add {}/32 dev lo\naddress add {}/128 dev lo nodad\n",
+                "address add {}/32 dev lo\naddress add {}/32 dev lo\naddress add {}/128 dev lo nodad\n",
                 site_v4(site),
+                beside_v4(site),
                 site_v6(site)
             );
         }
-        for resolver in [RESOLVER, LYING_RESOLVER, PORTAL_RESOLVER] {
-            let _ = writeln!(plan.entry("sv").or_default(), "address add {resolver}/32 dev lo");
+        for other in [RESOLVER, LYING_RESOLVER, PORTAL_RESOLVER]
+            .iter()
+            .chain(&ABROAD)
+            .chain(&HOME)
+        {
+            let _ = writeln!(plan.entry("sv").or_default(), "address add {other}/32 dev lo");
         }
         for site in intercepted {
             let address = site_v4(*site);
@@ -224,6 +229,24 @@ fn shell(command: &mut Command, what: &str) -> Result<(), String> {
 pub(crate) const RESOLVER: &str = "45.80.255.53";
 pub(crate) const LYING_RESOLVER: &str = "45.80.255.54";
 pub(crate) const PORTAL_RESOLVER: &str = "45.80.255.55";
+
+/// Servers in networks of their own, which equipment calls `abroad`, and others.
+pub(crate) const ABROAD: [&str; 8] = [
+    "45.81.0.10",
+    "45.82.0.10",
+    "45.83.0.10",
+    "45.84.0.10",
+    "45.85.0.10",
+    "45.86.0.10",
+    "45.87.0.10",
+    "45.88.0.10",
+];
+pub(crate) const HOME: [&str; 3] = ["45.89.0.10", "45.90.0.10", "45.91.0.10"];
+
+/// Another address of a site's network.
+pub(crate) fn beside_v4(site: u8) -> String {
+    format!("45.80.{site}.11")
+}
 
 /// The address of a site. Nobody outside these namespaces is ever asked.
 pub(crate) fn site_v4(site: u8) -> String {

@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         link,
         ports,
         delay: Duration::from_micros(delay),
-        start: Instant::now(),
+        start: None,
         queue: BinaryHeap::new(),
         number: 0,
         headers: [None, None],
@@ -137,7 +137,8 @@ struct Relay {
     link: OnWire,
     ports: Vec<Capture<Active>>,
     delay: Duration,
-    start: Instant,
+    /// When the first packet came, from which equipment counts the time.
+    start: Option<Instant>,
     queue: BinaryHeap<Due>,
     number: u64,
     /// The Ethernet headers with which frames leave each port.
@@ -206,7 +207,8 @@ impl Relay {
             self.leave(due, onward, frame.bytes);
             return;
         }
-        let acts = self.link.see(packet, frame.at.saturating_duration_since(self.start));
+        let start = *self.start.get_or_insert(frame.at);
+        let acts = self.link.see(packet, frame.at.saturating_duration_since(start));
         for injection in acts.injections {
             let with_it = frames::destination(&injection.packet) == frames::destination(packet);
             let (port, when) = if with_it {

@@ -83,6 +83,21 @@ pub(crate) fn findings(eve: &str) -> Result<Vec<Told>, String> {
     Ok(all)
 }
 
+/// The time of the last packet a watch saw, in microseconds since 1970, as its last record tells.
+pub(crate) fn last_seen(file: &Path) -> Result<i64, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let record: Value =
+        serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|error| error.to_string())?;
+    let told = record["stats"]["last"].as_str().unwrap_or_default();
+    // 2026-11-21T18:18:11.480738+0000
+    let output = std::process::Command::new("date")
+        .args(["-d", told, "+%s%6N"])
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().map_err(|_| format!("no time: {told:?}"))
+}
+
 /// The findings in a file of records.
 pub(crate) fn read(file: &Path) -> Result<Vec<Told>, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;

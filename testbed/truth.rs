@@ -64,5 +64,5 @@ pub(crate) fn compare(tap: &[Vec<u8>], servers: &[Vec<Vec<u8>>]) -> Truth {
 
 /// Whether an address is one of the servers'.
 fn is_outside(address: &[u8]) -> bool {
-    address.starts_with(&[45, 80]) && address.len() == 4 || address.starts_with(&[0x2A, 0x0D, 0x88, 0x88])
+    matches!(address, [45, 80..=95, _, _]) || address.starts_with(&[0x2A, 0x0D, 0x88, 0x88])
 }

@@ -44,6 +44,14 @@ pub enum CaptureError {
         /// The interface's name as given.
         name: String,
     },
+    /// An interface whose packets the kernel cannot share out among several sockets.
+    #[error("{name}: its packets cannot be shared out among several sockets: {why}")]
+    NotShared {
+        /// The interface's name as given.
+        name: String,
+        /// What the kernel said.
+        why: io::Error,
+    },
     /// A capture filter that does not compile, or no compiler for it.
     #[error("filter \"{expression}\": {why}")]
     Filter {

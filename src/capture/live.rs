@@ -1,4 +1,6 @@
-//! Live interfaces, through libpcap: one capture an interface, all of them read by one thread without blocking.
+//! Live interfaces, through libpcap: one capture an interface, all of them read by one thread without blocking; or
+//! several captures an interface, each with the packets of pairs of hosts of its own, and each read by a thread of its own
+//! ([`LiveSource::open_fanned`]).
 //!
 //! Each interface stands where a file stands otherwise: frames are numbered per interface, and its [`FileNote`] counts
 //! what was read and what was lost. libpcap keeps packets in a ring the kernel writes to; a batch copies them out. A read
@@ -11,19 +13,28 @@
 //! is said.
 
 #[cfg(target_os = "linux")]
+mod fan;
+#[cfg(not(target_os = "linux"))]
+#[path = "live/fan_elsewhere.rs"]
+mod fan;
+#[cfg(target_os = "linux")]
+mod fan_program;
+#[cfg(target_os = "linux")]
 mod link_state;
 #[cfg(not(target_os = "linux"))]
 #[path = "live/link_state_elsewhere.rs"]
 mod link_state;
 
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use pcap::{Active, Capture, Device, Precision, Stat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use self::fan::{Fan, Refused};
 use self::link_state::{LinkState, LinkStates};
 use super::error::CaptureError;
 use super::source::{FileNote, Origin, Progress, Record, RecordBatch, Source, Supply};
@@ -38,12 +49,17 @@ const MOST_BYTES: usize = 1 << 20;
 /// out in time, long enough for a busy link to fill it.
 const BLOCK_WAIT_MS: i32 = 20;
 
-/// How long to wait for packets before saying that there are none, in nanoseconds.
+/// How long to wait for packets before saying that there are none, in nanoseconds. A thread that reads one of several
+/// sockets is asked for what it found, and must be heard of sooner.
 const POLL_WAIT_NS: i64 = 100_000_000;
+const FANNED_POLL_WAIT_NS: i64 = 20_000_000;
 
-/// After so many quiet or busy supplies the interfaces are looked after: about a second on a quiet link.
-const QUIET_ROUNDS: u32 = 10;
+/// After so long a quiet, in nanoseconds, or so many busy supplies the interfaces are looked after.
+const QUIET_NS: i64 = 1_000_000_000;
 const BUSY_ROUNDS: u32 = 64;
+
+/// How often interfaces are looked after until packets from before they were shared out are gone.
+const SETTLED_AFTER: u32 = 3;
 
 /// DLT numbers that libpcap hands out live and whose LINKTYPE number is another (pcap/dlt.h): raw IP.
 const DLT_RAW: i32 = 12;
@@ -119,7 +135,9 @@ pub struct LiveSource {
     notes: Vec<FileNote>,
     /// Whose turn it is to be read first.
     turn: usize,
-    quiet: u32,
+    /// How long it waits for packets at a time, and has waited since the interfaces were looked after, in nanoseconds.
+    patience: i64,
+    quiet: i64,
     busy: u32,
     bytes_read: u64,
 }
@@ -132,6 +150,27 @@ struct Tap {
     state: State,
     /// Whether packets can come from it, for whoever asks.
     up: Arc<AtomicBool>,
+    /// Frames of it that were given numbers, by all who read it.
+    numbered: Arc<AtomicU64>,
+    seat: Seat,
+}
+
+/// Whether a source reads all packets of an interface or shares them with others.
+#[derive(Clone, Debug)]
+enum Seat {
+    Alone,
+    Among {
+        fan: Arc<Fan>,
+        /// Of all sources that share an interface, one speaks for it.
+        speaks: bool,
+        seats: u32,
+    },
+}
+
+impl Seat {
+    const fn speaks(&self) -> bool {
+        matches!(self, Self::Alone | Self::Among { speaks: true, .. })
+    }
 }
 
 impl Tap {
@@ -168,6 +207,9 @@ struct Open {
     link: LinkType,
     /// What its counters (32 bits, they wrap) said last.
     counted: (u32, u32),
+    /// Packets from before they were shared out may still come, until interfaces were looked after so many times: a
+    /// clock that is set back meanwhile must not have all packets taken for such.
+    unshared: u32,
 }
 
 /// What was last said of an interface.
@@ -185,19 +227,63 @@ impl LiveSource {
     /// An interface that does not exist, is not up, or must not be captured from; a filter that does not compile;
     /// libpcap is not installed.
     pub fn open(interfaces: &[String], settings: LiveSettings) -> Result<Self, CaptureError> {
+        let alone = |name: &String| (name.clone(), Seat::Alone, Arc::default());
+        Self::seated(interfaces.iter().map(alone).collect(), settings, POLL_WAIT_NS)
+    }
+
+    /// Captures from `interfaces` with so many sources side by side, each to be read by a thread of its own. All packets
+    /// between two hosts come from one of them, ICMP errors about these and fragments included; each packet comes from
+    /// one, and the ring is divided among them. Frame numbers are given in the order in which sources are read: what one
+    /// source supplies is numbered in order, and of packets of two sources the one read first has the lower number.
+    /// `clock` tells the time the kernel stamps packets with.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; [`CaptureError::NotShared`] where the kernel cannot share packets out among sockets.
+    pub fn open_fanned(
+        interfaces: &[String],
+        settings: &LiveSettings,
+        seats: NonZeroUsize,
+        clock: fn() -> Timestamp,
+    ) -> Result<Vec<Self>, CaptureError> {
+        let fans: Vec<_> = interfaces
+            .iter()
+            .map(|_| (Arc::new(Fan::new(seats.get(), clock)), Arc::<AtomicU64>::default()))
+            .collect();
+        let seat = |index| {
+            let seat = |(name, (fan, numbered)): (&String, &(Arc<Fan>, Arc<AtomicU64>))| {
+                let seat = Seat::Among {
+                    fan: Arc::clone(fan),
+                    speaks: index == 0,
+                    seats: u32::try_from(seats.get()).unwrap_or(u32::MAX),
+                };
+                (name.clone(), seat, Arc::clone(numbered))
+            };
+            let taps = interfaces.iter().zip(&fans).map(seat).collect();
+            Self::seated(taps, settings.clone(), FANNED_POLL_WAIT_NS)
+        };
+        (0..seats.get()).map(seat).collect()
+    }
+
+    fn seated(
+        seats: Vec<(String, Seat, Arc<AtomicU64>)>,
+        settings: LiveSettings,
+        patience: i64,
+    ) -> Result<Self, CaptureError> {
         let mut taps = Vec::new();
         let mut notes = Vec::new();
-        for name in interfaces {
-            taps.push(Tap {
-                name: name.clone(),
-                open: Some(Open::new(name, &settings)?),
-                state: State::Up,
-                up: Arc::new(AtomicBool::new(true)),
-            });
+        for (name, seat, numbered) in seats {
             notes.push(FileNote {
-                path: name.into(),
+                path: name.as_str().into(),
                 origin: Origin::Interface,
                 ..FileNote::default()
+            });
+            taps.push(Tap {
+                open: Some(Open::new(&name, &settings, &seat)?),
+                name,
+                state: State::Up,
+                up: Arc::new(AtomicBool::new(true)),
+                numbered,
+                seat,
             });
         }
         let links = LinkStates::open().map_err(|error| CaptureError::Interface {
@@ -211,6 +297,7 @@ impl LiveSource {
             over: false,
             notes,
             turn: 0,
+            patience,
             quiet: 0,
             busy: 0,
             bytes_read: 0,
@@ -235,10 +322,17 @@ impl LiveSource {
             let tap = &mut self.taps[index];
             let Some(open) = &mut tap.open else { continue };
             let mut bytes = BytesMut::new();
-            let outcome = open.drain(index, &mut self.notes[index], &mut bytes, &mut batch.records);
+            let outcome = open.drain(&tap.seat, &mut bytes, &mut batch.records);
+            let read = batch.records.len() as u64;
+            self.notes[index].frames += read;
+            let before = tap.numbered.fetch_add(read, Ordering::Relaxed);
+            for (number, record) in (before + 1..).zip(&mut batch.records) {
+                record.number = FrameNumber::new(index as u32, number);
+            }
             if let Err(why) = outcome {
                 // Its counters are lost with it: what they said last is kept.
                 match self.settings.reopening {
+                    _ if !tap.seat.speaks() => {}
                     Reopening::Possible => {
                         tracing::warn!("interface {} cannot be read any more: {why}; waiting for it", tap.name);
                     }
@@ -249,6 +343,9 @@ impl LiveSource {
                     ),
                 }
                 tap.open = None;
+                if let Seat::Among { fan, .. } = &tap.seat {
+                    fan.leave();
+                }
                 tap.set(State::Gone);
             }
             if !batch.records.is_empty() {
@@ -260,7 +357,7 @@ impl LiveSource {
         false
     }
 
-    /// Waits until an interface has something, or for [`POLL_WAIT_NS`].
+    /// Waits until an interface has something, or as long as its patience is.
     fn wait(&self) {
         let open = self.taps.iter().filter_map(|tap| tap.open.as_ref());
         let mut ready: Vec<PollFd<'_>> = open
@@ -268,7 +365,7 @@ impl LiveSource {
             .collect();
         let patience = Timespec {
             tv_sec: 0,
-            tv_nsec: POLL_WAIT_NS,
+            tv_nsec: self.patience,
         };
         // A signal or a broken descriptor ends the wait; reading tells which.
         let ended = poll(&mut ready, Some(&patience));
@@ -286,15 +383,22 @@ impl LiveSource {
         for tap in &mut self.taps {
             if tap.open.is_none() {
                 if self.settings.reopening == Reopening::Possible
-                    && let Ok(open) = Open::new(&tap.name, &self.settings)
+                    && let Ok(open) = Open::new(&tap.name, &self.settings, &tap.seat)
                 {
                     tap.open = Some(open);
                     tap.set(State::Up);
-                    tracing::warn!("interface {} is back", tap.name);
+                    if tap.seat.speaks() {
+                        tracing::warn!("interface {} is back", tap.name);
+                    }
                 }
                 continue;
             }
-            if tap.name == ANY {
+            if let (Some(open), Seat::Among { fan, .. }) = (&mut tap.open, &tap.seat)
+                && fan.since().is_some()
+            {
+                open.unshared = open.unshared.saturating_sub(1);
+            }
+            if tap.name == ANY || !tap.seat.speaks() {
                 continue;
             }
             match (tap.state, self.links.of(&tap.name)) {
@@ -329,7 +433,10 @@ impl LiveSource {
                 continue;
             };
             note.lost.kernel += u64::from(dropped.wrapping_sub(open.counted.0));
-            note.lost.interface += u64::from(if_dropped.wrapping_sub(open.counted.1));
+            // All sockets of an interface are told the same of it.
+            if tap.seat.speaks() {
+                note.lost.interface += u64::from(if_dropped.wrapping_sub(open.counted.1));
+            }
             open.counted = (dropped, if_dropped);
         }
     }
@@ -359,7 +466,7 @@ impl Source for LiveSource {
                 why: "deleted while it was watched, so nothing more can be seen".to_owned(),
             });
         }
-        if self.quiet >= QUIET_ROUNDS || self.busy >= BUSY_ROUNDS {
+        if self.quiet >= QUIET_NS || self.busy >= BUSY_ROUNDS {
             self.look_after();
         }
         let mut any = self.drain(batch);
@@ -371,7 +478,7 @@ impl Source for LiveSource {
             self.busy += 1;
             Ok(Supply::Records)
         } else {
-            self.quiet += 1;
+            self.quiet += self.patience;
             self.count_losses();
             Ok(Supply::Quiet)
         }
@@ -390,9 +497,27 @@ impl Source for LiveSource {
 }
 
 impl Open {
-    fn new(name: &str, settings: &LiveSettings) -> Result<Self, CaptureError> {
-        let refused = |error: pcap::Error| refusal(name, &told(error));
+    fn new(name: &str, settings: &LiveSettings, seat: &Seat) -> Result<Self, CaptureError> {
         let ring = i64::from(settings.buffer_mib) << 20;
+        match seat {
+            Seat::Alone => Self::of(name, settings, ring, 0),
+            Seat::Among { fan, seats, .. } => fan
+                .join(
+                    || Self::of(name, settings, ring / i64::from(*seats), SETTLED_AFTER).map_err(NotOpened::Itself),
+                    |open| open.capture.as_fd(),
+                )
+                .map_err(|error| match error {
+                    NotOpened::Itself(error) => error,
+                    NotOpened::Fan(Refused(why)) => CaptureError::NotShared {
+                        name: name.to_owned(),
+                        why,
+                    },
+                }),
+        }
+    }
+
+    fn of(name: &str, settings: &LiveSettings, ring: i64, unshared: u32) -> Result<Self, CaptureError> {
+        let refused = |error: pcap::Error| refusal(name, &told(error));
         let mut capture = Capture::from_device(name)
             .map_err(refused)?
             // All interfaces together have no such mode, and libpcap calls asking for it a failure.
@@ -419,33 +544,41 @@ impl Open {
             capture,
             link,
             counted: (0, 0),
+            unshared,
         })
     }
 
-    /// Copies out what has arrived, up to a batch.
-    fn drain(
-        &mut self,
-        index: usize,
-        note: &mut FileNote,
-        bytes: &mut BytesMut,
-        records: &mut Vec<Record>,
-    ) -> Result<(), String> {
-        while records.len() < MOST_FRAMES && bytes.len() < MOST_BYTES {
+    /// Copies out what has arrived, up to a batch. Frames have no numbers yet.
+    fn drain(&mut self, seat: &Seat, bytes: &mut BytesMut, records: &mut Vec<Record>) -> Result<(), String> {
+        let since = match seat {
+            Seat::Among { fan, .. } if self.unshared > 0 => fan.since(),
+            Seat::Among { .. } | Seat::Alone => None,
+        };
+        for _ in 0..MOST_FRAMES {
+            if bytes.len() >= MOST_BYTES {
+                break;
+            }
             let packet = match self.capture.next_packet() {
                 Ok(packet) => packet,
                 Err(pcap::Error::TimeoutExpired) => break,
                 Err(error) => return Err(told(error)),
             };
-            if records.is_empty() {
-                bytes.reserve(1 << 16);
-            }
-            note.frames += 1;
             // With nanosecond precision the second field counts nanoseconds.
             let (seconds, nanos) = (packet.header.ts.tv_sec, packet.header.ts.tv_usec);
             let nanos = u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + u64::try_from(nanos).unwrap_or(0);
+            let at = Timestamp::from_nanos(nanos);
+            if self.unshared > 0 {
+                if since.is_none_or(|since| at < since) {
+                    continue;
+                }
+                self.unshared = 0;
+            }
+            if records.is_empty() {
+                bytes.reserve(1 << 16);
+            }
             records.push(Record {
-                number: FrameNumber::new(index as u32, note.frames),
-                at: Timestamp::from_nanos(nanos),
+                number: FrameNumber::default(),
+                at,
                 offset: bytes.len(),
                 captured: packet.data.len() as u32,
                 wire_len: packet.header.len.max(packet.data.len() as u32),
@@ -455,6 +588,18 @@ impl Open {
             bytes.extend_from_slice(packet.data);
         }
         Ok(())
+    }
+}
+
+/// Why a socket of several cannot be had.
+enum NotOpened {
+    Itself(CaptureError),
+    Fan(Refused),
+}
+
+impl From<Refused> for NotOpened {
+    fn from(refused: Refused) -> Self {
+        Self::Fan(refused)
     }
 }
 

@@ -18,10 +18,10 @@ use anstream::AutoStream;
 use anyhow::anyhow;
 use blockscope::capture::error::CaptureError;
 use blockscope::capture::live::{Delivery, LiveSettings, LiveSource, Promiscuity, Reopening};
-use blockscope::capture::source::RecordBatch;
+use blockscope::capture::source::{RecordBatch, Source};
 use blockscope::detect::packs::facts::Facts;
 use blockscope::engine::evidence::{Evidence, Patience};
-use blockscope::engine::live::{Status, Steering, watch};
+use blockscope::engine::live::{Status, Steering, watch, watch_side_by_side};
 use blockscope::engine::run::{FLOWS_WATCHED, Settings};
 use blockscope::finding::finding::Kind;
 use blockscope::finding::verdict::Verdict;
@@ -153,9 +153,13 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Option<SocketAddr>,
 
-    /// Worker threads
+    /// Worker threads; each reads a socket of its own per interface, with all packets of the hosts it has
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
+
+    /// Have all threads share one socket per interface (better where all packets carry MPLS labels)
+    #[arg(long)]
+    one_socket: bool,
 
     #[command(flatten)]
     room: Room,
@@ -187,7 +191,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     diagnostics::start(common, &bar);
     let facts = fingerprints::facts(&args.fingerprints).map_err(|error| (Exit::Usage, error))?;
     let identity = Identity::chosen(args.user.as_deref()).map_err(|error| (Exit::Usage, error))?;
-    let mut source = LiveSource::open(&args.interfaces, args.capture()).map_err(refused)?;
+    let mut sources = args.sources().map_err(refused)?;
     let unwritable = |error: anyhow::Error| (Exit::Unreadable, error);
     let owner = identity.as_ref().map(Identity::owner);
     let output = args.output.as_deref().map(|path| Reopened::open(path, owner));
@@ -197,9 +201,9 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let signals = Caught::start().map_err(|error| unwritable(error.into()))?;
     args.confine(identity).map_err(unwritable)?;
     // Threads may start from here on.
-    let metrics = listener
-        .map(|listener| Metrics::serve(listener, source.lights()))
-        .transpose();
+    // All sources are of the same interfaces.
+    let lights = sources.first().map(LiveSource::lights).unwrap_or_default();
+    let metrics = listener.map(|listener| Metrics::serve(listener, lights)).transpose();
     let metrics = metrics.map_err(|error| unwritable(error.into()))?;
     let renewed = Renewed {
         output: output.clone(),
@@ -223,7 +227,16 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
             .span
             .map(|seconds| machine_clock::ticks() + Duration::from_secs(seconds)),
     };
-    let outcome = watch(&mut source, &settings, &mut *sink, &mut hold);
+    let outcome = match &mut sources[..] {
+        [source] => watch(source, &settings, &mut *sink, &mut hold),
+        _ => {
+            let mut sources: Vec<_> = sources
+                .into_iter()
+                .map(|source| Box::new(source) as Box<dyn Source + Send>)
+                .collect();
+            watch_side_by_side(&mut sources, &settings, &mut *sink, &mut hold)
+        }
+    };
     let evidence_failed = hold
         .evidence
         .map(WithEvidence::finish)
@@ -263,6 +276,21 @@ impl WatchArgs {
             } else {
                 Reopening::Impossible
             },
+        }
+    }
+
+    /// A source for each thread, or one for all where they share it.
+    fn sources(&self) -> Result<Vec<LiveSource>, CaptureError> {
+        let alone = || LiveSource::open(&self.interfaces, self.capture()).map(|source| vec![source]);
+        if self.one_socket || self.threads.get() == 1 {
+            return alone();
+        }
+        match LiveSource::open_fanned(&self.interfaces, &self.capture(), self.threads, machine_clock::now) {
+            Err(error @ CaptureError::NotShared { .. }) => {
+                warn!("{error}; the threads share one socket per interface");
+                alone()
+            }
+            other => other,
         }
     }
 
@@ -479,6 +507,10 @@ impl Steering for Hold {
         if let Some(evidence) = &mut self.evidence {
             let _ = evidence.waiting.wait(batch, &mut evidence.files);
         }
+    }
+
+    fn wants_frames(&self) -> bool {
+        self.evidence.is_some()
     }
 
     fn told(&mut self, reported: &Reported<'_>) {

@@ -11,9 +11,12 @@
 //!               and the client's other flows, which these are compared with
 //! ```
 //!
-//! So every frame is written once, in order, and what is written reads as the live run saw it.
+//! So every frame is written once, in order, and what is written reads as the live run saw it. Frames of several sources
+//! come in order of each, and are put in order of all when they go. A fragment without ports is written if a flow between
+//! its hosts is convicted.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,9 +26,11 @@ use bytes::Bytes;
 use crate::capture::source::{Record, RecordBatch};
 use crate::finding::finding::{Finding, Protocol};
 use crate::finding::verdict::Verdict;
-use crate::flow::flow_key::FlowKey;
-use crate::packet::dissect::dissect;
+use crate::flow::flow_key::{End, FlowKey};
+use crate::packet::dissect::{Undissected, dissect};
 use crate::packet::frame::{Frame, FrameNumber};
+use crate::packet::host_pair::HostPair;
+use crate::packet::link::Peeled;
 use crate::packet::packet::Transport;
 use crate::time::Timestamp;
 
@@ -43,6 +48,9 @@ const MOST_OF_ANOTHER: u64 = 8 << 20;
 
 /// A convicted flow of which no more came for so long is over (the longest that any flow is waited for).
 const OVER: Duration = Duration::from_secs(900);
+
+/// How much older frames of a batch may be than those of one that came before it from another source.
+const APART: Duration = Duration::from_secs(2);
 
 /// Batches smaller than this are copied: their memory is mostly room for more.
 const SMALL: usize = 1 << 15;
@@ -84,6 +92,8 @@ pub struct Evidence {
     bytes: usize,
     clock: Timestamp,
     flows: HashMap<FlowKey, Convicted>,
+    /// The hosts of these, with what was written of fragments between them.
+    pairs: HashMap<HostPair, Convicted>,
     /// The clients of convicted flows, and when they were last seen or convicted.
     clients: HashMap<IpAddr, Timestamp>,
     roles: HashMap<FrameNumber, String>,
@@ -108,6 +118,7 @@ impl Evidence {
             bytes: 0,
             clock: Timestamp::EPOCH,
             flows: HashMap::new(),
+            pairs: HashMap::new(),
             clients: HashMap::new(),
             roles: HashMap::new(),
             kept: Kept::default(),
@@ -220,7 +231,7 @@ impl Evidence {
             return false;
         };
         let found = batch.records.iter().find(|record| record.number == number);
-        if let Some(flow) = found.and_then(|record| flow_of(batch.frame(record))) {
+        if let Some(PartOf::Flow(flow)) = found.and_then(|record| part_of(batch.frame(record))) {
             self.enter(flow.key, MOST_OF_A_FLOW);
         }
         true
@@ -230,7 +241,7 @@ impl Evidence {
         self.batch_of(number).is_some()
     }
 
-    /// The batch a frame waits in: batches are in order, and each is of one interface.
+    /// The batch a frame waits in: each is of one interface, and its frames have numbers one after the other.
     fn batch_of(&self, number: FrameNumber) -> Option<&RecordBatch> {
         self.waiting.iter().find(|batch| {
             let ends = batch.records.first().zip(batch.records.last());
@@ -238,19 +249,52 @@ impl Evidence {
         })
     }
 
+    /// Takes the oldest batch out, and of the others what is no younger than it, in the order of time.
+    fn take_oldest(&mut self) -> Vec<(Record, Bytes)> {
+        let Some(oldest) = self.waiting.pop_front() else {
+            return Vec::new();
+        };
+        self.bytes -= size(&oldest.bytes, &oldest.records);
+        let until = oldest.records.iter().map(|record| record.at).max().unwrap_or_default();
+        let mut taken: Vec<_> = oldest
+            .records
+            .into_iter()
+            .map(|record| (record, oldest.bytes.clone()))
+            .collect();
+        let mut emptied = false;
+        for batch in &mut self.waiting {
+            let Some(first) = batch.records.first() else { continue };
+            if first.at.since(until) > APART {
+                break;
+            }
+            let old = batch.records.partition_point(|record| record.at <= until);
+            if old == 0 {
+                continue;
+            }
+            self.bytes -= size_of_val(&batch.records[..old]);
+            taken.extend(batch.records.drain(..old).map(|record| (record, batch.bytes.clone())));
+            emptied |= batch.records.is_empty();
+        }
+        if emptied {
+            let bytes = &mut self.bytes;
+            self.waiting.retain(|batch| {
+                if batch.records.is_empty() {
+                    *bytes -= batch.bytes.len();
+                }
+                !batch.records.is_empty()
+            });
+        }
+        // Those of one source are in order, and stay in the order they came in where times are the same.
+        taken.sort_by_key(|(record, _)| record.at);
+        taken
+    }
+
     /// Has so much of a flow written at the most.
     fn enter(&mut self, key: FlowKey, most: u64) {
-        let clock = self.clock;
-        let over = OVER.max(self.patience.span);
-        if self.flows.len() >= MOST_FLOWS {
-            self.flows.retain(|_, flow| clock.since(flow.last) <= over);
-        }
-        if let Some(flow) = self.flows.get_mut(&key) {
-            flow.most = flow.most.max(most);
-        } else if self.flows.len() < MOST_FLOWS {
-            let (last, written) = (clock, 0);
-            self.flows.insert(key, Convicted { last, written, most });
-        }
+        let (clock, over) = (self.clock, OVER.max(self.patience.span));
+        let pair = HostPair::of(key.endpoint(End::Low).ip, key.endpoint(End::High).ip);
+        enter(&mut self.flows, key, most, clock, over);
+        enter(&mut self.pairs, pair, most, clock, over);
     }
 
     /// Has the other flows of a client written as well.
@@ -267,30 +311,37 @@ impl Evidence {
 
     /// Lets the oldest batch go.
     fn release(&mut self, taker: &mut dyn Takes) -> io::Result<()> {
-        let Some(batch) = self.waiting.pop_front() else {
-            return Ok(());
-        };
-        self.bytes -= size(&batch.bytes, &batch.records);
+        let taken = self.take_oldest();
         if self.flows.is_empty() {
             return Ok(());
         }
         let mut outcome = Ok(());
-        for record in &batch.records {
-            let frame = batch.frame(record);
-            let Some(of) = flow_of(frame) else { continue };
-            if !self.flows.contains_key(&of.key) && of.ends.iter().any(|ip| self.clients.contains_key(ip)) {
-                self.enter(of.key, MOST_OF_ANOTHER);
-            }
-            let Some(flow) = self.flows.get_mut(&of.key) else {
-                continue;
+        for (record, bytes) in &taken {
+            let frame = Frame {
+                number: record.number,
+                at: record.at,
+                bytes: &bytes[record.offset..record.offset + record.captured as usize],
+                wire_len: record.wire_len,
+                link: record.link,
             };
-            flow.last = flow.last.max(record.at);
+            let convicted = match part_of(frame) {
+                Some(PartOf::Flow(of)) => {
+                    if !self.flows.contains_key(&of.key) && of.ends.iter().any(|ip| self.clients.contains_key(ip)) {
+                        self.enter(of.key, MOST_OF_ANOTHER);
+                    }
+                    self.flows.get_mut(&of.key)
+                }
+                Some(PartOf::Pair(pair)) => self.pairs.get_mut(&pair),
+                None => None,
+            };
+            let Some(convicted) = convicted else { continue };
+            convicted.last = convicted.last.max(record.at);
             let role = self.roles.remove(&record.number);
-            if flow.written >= flow.most && role.is_none() {
+            if convicted.written >= convicted.most && role.is_none() {
                 self.kept.cut += 1;
                 continue;
             }
-            flow.written += u64::from(record.captured);
+            convicted.written += u64::from(record.captured);
             match taker.take(&frame, role.as_deref()) {
                 Ok(()) => self.kept.frames += 1,
                 Err(error) => outcome = outcome.and(Err(error)),
@@ -300,9 +351,29 @@ impl Evidence {
     }
 }
 
+/// Has so much written of what `key` stands for at the most; at `clock`, what is older than `over` makes room.
+fn enter<K: Eq + Hash>(among: &mut HashMap<K, Convicted>, key: K, most: u64, clock: Timestamp, over: Duration) {
+    if among.len() >= MOST_FLOWS {
+        among.retain(|_, convicted| clock.since(convicted.last) <= over);
+    }
+    if let Some(convicted) = among.get_mut(&key) {
+        convicted.most = convicted.most.max(most);
+    } else if among.len() < MOST_FLOWS {
+        let (last, written) = (clock, 0);
+        among.insert(key, Convicted { last, written, most });
+    }
+}
+
 /// The memory a batch takes, about.
 fn size(bytes: &Bytes, records: &[Record]) -> usize {
     bytes.len() + size_of_val(records)
+}
+
+/// What a frame is a part of.
+enum PartOf {
+    Flow(FlowOf),
+    /// Whichever flow it belongs to, it is between these hosts.
+    Pair(HostPair),
 }
 
 /// A flow and its ends.
@@ -311,11 +382,18 @@ struct FlowOf {
     ends: [IpAddr; 2],
 }
 
-/// The flow a frame belongs to, or that an ICMP error in it is about.
-fn flow_of(frame: Frame<'_>) -> Option<FlowOf> {
+/// The flow a frame belongs to, or that an ICMP error in it is about; of a fragment without ports the hosts.
+fn part_of(frame: Frame<'_>) -> Option<PartOf> {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
-    let packet = dissect(frame).ok()?;
+    let packet = match dissect(frame) {
+        Ok(packet) => packet,
+        Err(Undissected::LaterFragment) => {
+            let pair = Peeled::of(frame.link, frame.bytes).ok()?.pair;
+            return Some(PartOf::Pair(pair));
+        }
+        Err(_) => return None,
+    };
     let (protocol, from, to) = match packet.transport {
         Transport::Tcp(_) => (Protocol::Tcp, packet.from, packet.to),
         Transport::Udp(_) => (Protocol::Udp, packet.from, packet.to),
@@ -329,10 +407,10 @@ fn flow_of(frame: Frame<'_>) -> Option<FlowOf> {
         }
         Transport::Other(_) => return None,
     };
-    Some(FlowOf {
+    Some(PartOf::Flow(FlowOf {
         key: FlowKey::new(protocol, from, to).0,
         ends: [from.ip, to.ip],
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -348,6 +426,7 @@ mod tests {
     use crate::finding::finding::Kind;
     use crate::finding::summary::Summary;
     use crate::fixture::fixture::Fixture;
+    use crate::packet::frame::LinkType;
     use crate::report::sink::{Reported, Sink};
 
     #[derive(Default)]
@@ -452,6 +531,86 @@ mod tests {
         assert!(compared > 100, "{compared}");
         // Its verdicts rest on flows of other clients, whose packets are nobody else's business.
         assert_eq!(differing, ["kz-livejournal-2008"]);
+    }
+
+    /// All frames of a capture, as batches of so many.
+    fn batches(path: &Path, len: usize) -> Vec<RecordBatch> {
+        let mut source = CaptureSet::open(&[path.to_owned()]).with_batch_len(len);
+        let (mut batches, mut batch) = (Vec::new(), RecordBatch::default());
+        while source.supply(&mut batch).unwrap() == Supply::Records {
+            batches.push(batch.clone());
+        }
+        batches
+    }
+
+    #[test]
+    fn what_comes_from_several_sources_is_written_in_order() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let findings = read(&path);
+        let mut written = [Written::default(), Written::default(), Written::default()];
+        // One source; two that take turns at every frame, and are read in turn; the same with little room.
+        for (index, written) in written.iter_mut().enumerate() {
+            let room = if index == 2 { 20_000 } else { LONG.bytes };
+            let mut evidence = Evidence::new(Patience { bytes: room, ..LONG });
+            // The first finding is known from the beginning.
+            evidence.convict(&findings[0].0, findings[0].1);
+            for (number, all) in (0..).zip(batches(&path, if index == 0 { 1 } else { 32 })) {
+                let parts: Vec<Vec<Record>> = (0..2)
+                    .map(|part| all.records.iter().copied().skip(part).step_by(2).collect())
+                    .collect();
+                let ordered: &[usize] = if number % 3 == 0 { &[1, 0] } else { &[0, 1] };
+                for part in ordered {
+                    let batch = RecordBatch {
+                        bytes: all.bytes.clone(),
+                        records: parts[*part].clone(),
+                    };
+                    evidence.wait(&batch, written).unwrap();
+                    let held = evidence.waiting.iter().map(|batch| size(&batch.bytes, &batch.records));
+                    assert_eq!(evidence.bytes, held.sum::<usize>());
+                }
+            }
+            evidence.finish(written).unwrap();
+            assert_eq!(evidence.bytes, 0);
+        }
+        assert!(written[0].frames.len() > 10);
+        assert!(written[0].frames.is_sorted());
+        assert_eq!(written[0].frames, written[1].frames);
+        assert_eq!(written[0].frames.len(), written[2].frames.len());
+    }
+
+    #[test]
+    fn fragments_between_the_hosts_of_a_convicted_flow_are_written() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let (finding, verdict) = read(&path).remove(0);
+        let batches = batches(&path, 1);
+        let of = |number| {
+            let mut all = batches.iter().filter_map(|batch| Some((batch, batch.records.first()?)));
+            all.find(|(_, record)| record.number == number).unwrap()
+        };
+        let (batch, record) = of(finding.conversation.first_frame);
+        let frame = batch.frame(record);
+        assert_eq!(frame.link, LinkType::ETHERNET);
+        let mut fragment = frame.bytes.to_vec();
+        fragment[21] = 5;
+        let mut elsewhere = fragment.clone();
+        elsewhere[29] ^= 1;
+        let (mut evidence, mut written) = (Evidence::new(LONG), Written::default());
+        evidence.wait(batch, &mut written).unwrap();
+        for (number, bytes) in (900..).zip([fragment, elsewhere]) {
+            let record = Record {
+                number: FrameNumber::new(0, number),
+                offset: 0,
+                ..*record
+            };
+            let batch = RecordBatch {
+                bytes: bytes.into(),
+                records: vec![record],
+            };
+            evidence.wait(&batch, &mut written).unwrap();
+        }
+        evidence.convict(&finding, verdict);
+        evidence.finish(&mut written).unwrap();
+        assert_eq!(written.frames, [record.number, FrameNumber::new(0, 900)]);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! while, and judged as the ledger judges a whole capture, with what is known by then; whatever reaches a verdict is
 //! told, once.
 //!
+//! Several sources that share the packets out among them by pairs of hosts are read side by side, each by the thread
+//! that judges what it supplies ([`watch_side_by_side`]).
+//!
 //! ```text
 //!   Source ─► records ─► clock = max(clock, record)      ─► workers          every TICK of the clock:
 //!          └► quiet   ─► clock = max(clock, now - LAG)                       Settle, Tell ─► Recent ─► ledger ─► Sink
@@ -19,9 +22,10 @@
 
 mod losses;
 mod recent;
+mod side_by_side;
+mod telling;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -29,19 +33,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{TrySendError, bounded};
 
-use self::losses::LossLog;
 pub use self::recent::HORIZON;
-use self::recent::Recent;
+pub use self::side_by_side::watch_side_by_side;
+use self::telling::{Standing, Telling};
 use super::baselines::Baselines;
 use super::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
 use super::shard::SHARDS;
 use super::worker::{Extent, Report, Task, Worker};
 use crate::capture::source::{RecordBatch, Source, Supply};
 use crate::detect::packs::facts::Facts;
-use crate::finding::finding::Kind;
-use crate::finding::habits::InjectorId;
-use crate::finding::summary::{Coverage, Summary, Table};
-use crate::finding::verdict::Verdict;
+use crate::finding::summary::Summary;
 use crate::report::sink::{Reported, Sink};
 use crate::time::Timestamp;
 
@@ -76,6 +77,11 @@ pub trait Steering {
 
     /// Shown what is judged next. Packets cross it: be quick.
     fn frames(&mut self, _: &RecordBatch) {}
+
+    /// Whether [`Self::frames`] does anything.
+    fn wants_frames(&self) -> bool {
+        false
+    }
 
     /// Shown what was told.
     fn told(&mut self, _: &Reported<'_>) {}
@@ -112,7 +118,7 @@ pub fn watch(
     if workers == 1 {
         let mut worker = new_worker(0);
         let mut hand = |_: usize, task: Task| worker.work(&task);
-        return Watch::new(source, sink, steering, &baselines, 1, &Cell::new(0)).run(&mut hand);
+        return Watch::new(source, settings, sink, steering, &baselines, &Cell::new(0)).run(&mut hand);
     }
     let waits = Cell::new(0);
     thread::scope(|scope| {
@@ -133,30 +139,17 @@ pub fn watch(
                 drop(senders[index].send(task));
             }
         };
-        Watch::new(source, sink, steering, &baselines, workers, &waits).run(&mut hand)
+        Watch::new(source, settings, sink, steering, &baselines, &waits).run(&mut hand)
     })
 }
 
-/// A live run under way.
+/// A live run under way, of which one thread reads everything.
 struct Watch<'a> {
     source: &'a mut dyn Source,
-    sink: &'a mut dyn Sink,
-    steering: &'a mut dyn Steering,
-    baselines: &'a Baselines,
     workers: usize,
     waits: &'a Cell<u64>,
     reading: Reading,
-    recent: Recent,
-    losses: LossLog,
-    lag: Duration,
-    flows: u64,
-    coverage: Coverage,
-    found: BTreeMap<(Kind, Verdict), u64>,
-    injectors: BTreeMap<InjectorId, u64>,
-    ticked: Timestamp,
-    reviewed: Timestamp,
-    /// Not to judge before this moment of the machine's clock.
-    rested: Timestamp,
+    telling: Telling<'a>,
 }
 
 /// Hands a task to a worker.
@@ -165,30 +158,18 @@ type Hand<'h> = dyn FnMut(usize, Task) + 'h;
 impl<'a> Watch<'a> {
     fn new(
         source: &'a mut dyn Source,
+        settings: &Settings,
         sink: &'a mut dyn Sink,
         steering: &'a mut dyn Steering,
         baselines: &'a Baselines,
-        workers: usize,
         waits: &'a Cell<u64>,
     ) -> Self {
         Self {
             source,
-            sink,
-            steering,
-            baselines,
-            workers,
+            workers: settings.threads.get().min(SHARDS),
             waits,
             reading: Reading::default(),
-            recent: Recent::default(),
-            losses: LossLog::default(),
-            lag: Duration::ZERO,
-            flows: 0,
-            coverage: Coverage::default(),
-            found: BTreeMap::new(),
-            injectors: BTreeMap::new(),
-            ticked: Timestamp::EPOCH,
-            reviewed: Timestamp::EPOCH,
-            rested: Timestamp::EPOCH,
+            telling: Telling::new(sink, steering, baselines, settings.table()),
         }
     }
 
@@ -197,13 +178,13 @@ impl<'a> Watch<'a> {
         if let Err(error) = self.follow(hand, &mut outcome) {
             outcome.output = Some(error);
         }
-        self.note_losses();
+        self.stand();
         self.all(hand, &Task::EndCapture);
-        let ended = self.collect(Extent::Everything, hand).and_then(|()| self.judge());
-        let summary = self.summary();
-        let ended = ended.and_then(|()| self.sink.finish(&summary));
+        let ended = self
+            .collect(Extent::Everything, hand)
+            .and_then(|()| self.telling.conclude());
+        outcome.summary = self.telling.summary();
         outcome.output = outcome.output.or(ended.err());
-        outcome.summary = summary;
         outcome
     }
 
@@ -216,26 +197,24 @@ impl<'a> Watch<'a> {
             match self.source.supply(&mut batch) {
                 Ok(Supply::Records) => {
                     self.notice_step(batch.records[0].at, hand);
-                    self.steering.frames(&batch);
+                    self.telling.steering.frames(&batch);
                     self.reading.spread(&batch, self.workers, &mut waiting, hand);
                 }
                 Ok(Supply::Quiet) => {
                     if last.is_some() {
                         return Ok(());
                     }
-                    let now = self.steering.now();
+                    let now = self.telling.steering.now();
                     self.notice_step(now, hand);
-                    let now = Timestamp::from_nanos(now.as_nanos().saturating_sub(LAG.as_nanos() as u64));
-                    self.reading.clock = self.reading.clock.max(now);
-                    self.lag = Duration::ZERO;
+                    self.reading.clock = self.reading.clock.max(behind(now));
                 }
                 Ok(Supply::End) => return Ok(()),
                 Err(error) => outcome.unreadable.push(error),
             }
-            if self.reading.clock.since(self.ticked) >= TICK {
-                self.tick(hand)?;
+            if let Some(extent) = self.telling.is_due(self.reading.clock) {
+                self.tick(extent, hand)?;
             }
-            if last.is_none() && self.steering.stop() {
+            if last.is_none() && self.telling.steering.stop() {
                 last = Some(LAST_BATCHES);
             }
             match &mut last {
@@ -255,51 +234,37 @@ impl<'a> Watch<'a> {
             );
             self.all(hand, &Task::EndCapture);
             self.reading.clock = at;
-            (self.ticked, self.reviewed) = (at, at);
+            self.telling.begin_again(at);
         }
     }
 
     /// Sees how far behind the reader is, and what was lost in front of it.
-    fn note_losses(&mut self) {
-        let now = self.steering.now();
-        self.lag = now.since(self.reading.clock).saturating_sub(LAG);
-        self.losses.note(self.source.files(), self.reading.clock, now);
+    fn stand(&mut self) {
+        self.telling.stand(Standing {
+            files: self.source.files(),
+            oldest: self.reading.clock,
+            latest: self.reading.clock,
+            first: self.reading.first,
+            last: self.reading.last,
+            waits: self.waits.get(),
+        });
     }
 
-    fn tick(&mut self, hand: &mut Hand<'_>) -> io::Result<()> {
-        self.ticked = self.reading.clock;
-        self.note_losses();
-        if let Some(facts) = self.steering.new_facts() {
+    fn tick(&mut self, extent: Extent, hand: &mut Hand<'_>) -> io::Result<()> {
+        self.stand();
+        if let Some(facts) = self.telling.steering.new_facts() {
             self.all(hand, &Task::Learn(facts));
         }
         self.all(hand, &Task::Settle(self.reading.clock));
-        let review = self.reading.clock.since(self.reviewed) >= REVIEW;
-        let extent = if review { Extent::Everything } else { Extent::News };
         self.collect(extent, hand)?;
-        let before = self.steering.now();
-        // A clock that was set back must not put judging off for long.
-        let rested = before >= self.rested || self.rested.since(before) >= REVIEW * SHARE;
-        if rested && (self.recent.has_new_findings() || (review && self.recent.may_rise())) {
-            self.judge()?;
-            let after = self.steering.now();
-            self.rested = after.plus(after.since(before) * SHARE);
-        }
-        if review {
-            self.reviewed = self.reading.clock;
-            self.recent.forget_old(self.reading.clock);
-            self.losses.forget(before_horizon(self.reading.clock));
-            if self.baselines.size() > MOST_BASELINES {
+        self.telling.tick(extent, self.reading.clock)?;
+        if extent == Extent::Everything {
+            if self.telling.baselines.size() > MOST_BASELINES {
                 // The workers are waiting for tasks: all have told.
-                self.baselines.clear();
+                self.telling.baselines.clear();
                 self.all(hand, &Task::ForgetHosts);
             }
-            let summary = self.summary();
-            self.steering.status(&Status {
-                summary: &summary,
-                lag: self.lag,
-                flows: self.flows,
-                waits: self.waits.get(),
-            });
+            self.telling.review(self.reading.clock);
         }
         Ok(())
     }
@@ -315,74 +280,21 @@ impl<'a> Watch<'a> {
         let mut whole = Report::default();
         for _ in 0..self.workers {
             let report = reports.recv().map_err(|_| io::Error::other("a worker is gone"))?;
-            whole.findings.extend(report.findings);
-            whole.traces.extend(report.traces);
-            whole.shown.extend(report.shown);
-            whole.named.extend(report.named);
-            whole.coverage.add(&report.coverage);
-            whole.held += report.held;
+            whole.absorb(report);
         }
-        if extent == Extent::Everything {
-            self.flows = whole.held;
-            self.coverage = std::mem::take(&mut whole.coverage);
-            self.recent.named = std::mem::take(&mut whole.named);
-        }
-        self.recent.enter(whole, &self.losses, self.reading.clock);
+        self.telling.enter(whole, extent);
         Ok(())
-    }
-
-    /// Judges what is known, and tells what is new.
-    fn judge(&mut self) -> io::Result<()> {
-        for news in self.recent.judge(self.baselines, &self.losses, self.reading.clock) {
-            if let Some(before) = news.before
-                && let Some(count) = self.found.get_mut(&(news.finding.kind, before))
-            {
-                *count -= 1;
-                if *count == 0 {
-                    self.found.remove(&(news.finding.kind, before));
-                }
-            }
-            *self.found.entry((news.finding.kind, news.verdict)).or_default() += 1;
-            let id = news.finding.injector.as_ref().and_then(|injector| injector.id);
-            if let (None, Some(id)) = (news.before, id) {
-                *self.injectors.entry(id).or_default() += 1;
-            }
-            let reported = Reported {
-                finding: &news.finding,
-                judgement: news.judgement,
-                files: self.source.files(),
-            };
-            self.steering.told(&reported);
-            self.sink.finding(&reported)?;
-        }
-        Ok(())
-    }
-
-    fn summary(&self) -> Summary {
-        let mut coverage = self.coverage.clone();
-        coverage.findings_dropped += self.recent.dropped();
-        Summary {
-            files: self.source.files().to_vec(),
-            first: self.reading.first,
-            last: self.reading.last,
-            coverage,
-            findings: self.found.clone(),
-            injectors: self.injectors.clone(),
-            withheld: self.recent.withheld(),
-            table: Table::default(),
-            interrupted: false,
-        }
     }
 }
 
-/// How far back losses matter: to flows that are compared, and to the oldest flow there can be.
-fn before_horizon(now: Timestamp) -> Timestamp {
-    Timestamp::from_nanos(now.as_nanos().saturating_sub((HORIZON * 2).as_nanos() as u64))
+/// Where the clock stands on a quiet link when the machine's says `now`.
+fn behind(now: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(LAG.as_nanos() as u64))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::num::NonZeroUsize;
     use std::path::{Path, PathBuf};
 
@@ -391,9 +303,11 @@ mod tests {
     use crate::capture::error::CaptureError;
     use crate::capture::source::{FileNote, Progress};
     use crate::engine::run::{self, Control};
-    use crate::finding::finding::Finding;
+    use crate::finding::finding::{Finding, Kind};
+    use crate::finding::verdict::Verdict;
     use crate::fixture::fixture::Fixture;
     use crate::packet::frame::FrameNumber;
+    use crate::packet::link::Peeled;
 
     /// A capture supplied frame by frame, then silence.
     struct ThenSilence(CaptureSet);
@@ -507,6 +421,53 @@ mod tests {
         (told, outcome)
     }
 
+    /// The frames of a capture that are between pairs of hosts of one sort, then silence.
+    struct OfSomeHosts {
+        all: ThenSilence,
+        index: u64,
+        of: u64,
+    }
+
+    impl Source for OfSomeHosts {
+        fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
+            loop {
+                let supply = self.all.supply(batch)?;
+                let bytes = batch.bytes.clone();
+                batch.records.retain(|record| {
+                    let frame = &bytes[record.offset..record.offset + record.captured as usize];
+                    let pair = Peeled::of(record.link, frame).map_or(0, |peeled| peeled.pair.0);
+                    pair % self.of == self.index
+                });
+                if supply != Supply::Records || !batch.records.is_empty() {
+                    return Ok(supply);
+                }
+            }
+        }
+
+        fn progress(&self) -> Progress {
+            self.all.progress()
+        }
+
+        fn files(&self) -> &[FileNote] {
+            self.all.files()
+        }
+    }
+
+    fn watched_side_by_side(path: &Path, readers: u64, steering: &mut dyn Steering) -> (Told, Outcome) {
+        let mut sources: Vec<_> = (0..readers)
+            .map(|index| -> Box<dyn Source + Send> {
+                Box::new(OfSomeHosts {
+                    all: ThenSilence(source(path, 64)),
+                    index,
+                    of: readers,
+                })
+            })
+            .collect();
+        let mut told = Told::default();
+        let outcome = watch_side_by_side(&mut sources, &Settings::default(), &mut told, steering);
+        (told, outcome)
+    }
+
     fn fixtures() -> Vec<PathBuf> {
         let all = Fixture::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap();
         assert!(all.len() > 50);
@@ -603,6 +564,184 @@ mod tests {
 
         fn status(&mut self, status: &Status<'_>) {
             self.before_the_end |= status.summary.findings.values().sum::<u64>() == 5;
+        }
+    }
+
+    #[test]
+    fn several_readers_side_by_side_tell_what_one_tells() {
+        for (index, path) in fixtures().into_iter().enumerate() {
+            // Also more than there are shards.
+            let readers = if index % 40 == 0 { 70 } else { 3 };
+            let (expected, summary) = read(&path);
+            let now = summary.last.unwrap_or_default();
+            let (told, outcome) = watched_side_by_side(&path, readers, &mut Machine { now, until: now });
+            assert_eq!(said(&told), expected, "{}", path.display());
+            assert!(told.over);
+            assert_eq!(outcome.summary.coverage, summary.coverage, "{}", path.display());
+            assert_eq!(outcome.summary.findings, summary.findings, "{}", path.display());
+            assert_eq!(
+                (outcome.summary.first, outcome.summary.last),
+                (summary.first, summary.last)
+            );
+        }
+    }
+
+    #[test]
+    fn readers_side_by_side_tell_while_it_lasts_and_show_all_frames() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let (_, summary) = read(&path);
+        let now = summary.last.unwrap();
+        /// Counts the frames it is shown.
+        struct Keeper(Told5, BTreeSet<FrameNumber>);
+        impl Steering for Keeper {
+            fn now(&mut self) -> Timestamp {
+                self.0.now()
+            }
+            fn stop(&self) -> bool {
+                self.0.stop()
+            }
+            fn status(&mut self, status: &Status<'_>) {
+                self.0.status(status);
+            }
+            fn frames(&mut self, batch: &RecordBatch) {
+                self.1.extend(batch.records.iter().map(|record| record.number));
+            }
+            fn wants_frames(&self) -> bool {
+                true
+            }
+        }
+        let until = now.plus(Duration::from_secs(30));
+        let machine = Machine { now, until };
+        let mut keeper = Keeper(
+            Told5 {
+                machine,
+                before_the_end: false,
+            },
+            BTreeSet::new(),
+        );
+        let (told, outcome) = watched_side_by_side(&path, 2, &mut keeper);
+        assert!(keeper.0.before_the_end);
+        assert_eq!(told.findings.len(), 5);
+        assert_eq!(keeper.1.len() as u64, outcome.summary.coverage.frames);
+        assert_eq!(outcome.summary.coverage.frames, summary.coverage.frames);
+    }
+
+    /// A capture, and then another one that claims to have begun before the first one ended, by so much.
+    struct SteppingBack {
+        first: CaptureSet,
+        then: ThenSilence,
+        /// Subtracted from the time of the second.
+        shift: u64,
+        read: u64,
+        over: bool,
+    }
+
+    impl SteppingBack {
+        fn new(first: &Path, then: &Path, step: Duration) -> Self {
+            let ends = |path| {
+                let summary = read(path).1;
+                (summary.first.unwrap().as_nanos(), summary.last.unwrap().as_nanos())
+            };
+            let (ended, begins) = (ends(first).1, ends(then).0);
+            Self {
+                first: source(first, 64),
+                then: ThenSilence(source(then, 64)),
+                shift: begins.wrapping_sub(ended - step.as_nanos() as u64),
+                read: 0,
+                over: false,
+            }
+        }
+    }
+
+    impl Source for SteppingBack {
+        fn supply(&mut self, batch: &mut RecordBatch) -> Result<Supply, CaptureError> {
+            if !self.over {
+                match self.first.supply(batch)? {
+                    Supply::End => self.over = true,
+                    other => {
+                        self.read += batch.records.len() as u64;
+                        return Ok(other);
+                    }
+                }
+            }
+            let supply = self.then.supply(batch)?;
+            for record in &mut batch.records {
+                record.at = Timestamp::from_nanos(record.at.as_nanos().wrapping_sub(self.shift));
+                record.number = FrameNumber::new(0, self.read + record.number.in_file());
+            }
+            Ok(supply)
+        }
+
+        fn progress(&self) -> Progress {
+            self.first.progress()
+        }
+
+        fn files(&self) -> &[FileNote] {
+            self.first.files()
+        }
+    }
+
+    #[test]
+    fn packets_whose_time_steps_back_are_judged_and_findings_kept() {
+        let fixture = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+            path.join("trace.pcap")
+        };
+        let (first, then) = (
+            fixture("gfw-rst-triple-same-seq"),
+            fixture("quic-silence-after-server-initial"),
+        );
+        let of = |said: &Said| -> Vec<_> {
+            let mut all: Vec<_> = said.iter().map(|(kind, _, verdict)| (*kind, *verdict)).collect();
+            all.sort_unstable();
+            all
+        };
+        let (before, after) = (read(&first), read(&then));
+        let both = [of(&before.0), of(&after.0)].concat();
+        let frames = before.1.coverage.frames + after.1.coverage.frames;
+        for step in [10, 3600] {
+            for threads in [1, 2] {
+                let step = Duration::from_secs(step);
+                let settings = Settings {
+                    threads: NonZeroUsize::new(threads).unwrap(),
+                    ..Settings::default()
+                };
+                let now = before.1.last.unwrap();
+                let mut source = SteppingBack::new(&first, &then, step);
+                let mut told = Told::default();
+                let mut machine = Machine { now, until: now };
+                let outcome = watch(&mut source, &settings, &mut told, &mut machine);
+                assert_eq!(outcome.summary.coverage.frames, frames);
+                let said = of(&said(&told));
+                // A step of a minute or more begins anew; within a lesser one the clock stands still until it is made up
+                // for, and silences are shorter.
+                if step > ANOTHER_CAPTURE {
+                    let mut both = both.clone();
+                    both.sort_unstable();
+                    assert_eq!(said, both, "{step:?}, {threads}");
+                } else {
+                    for finding in of(&before.0) {
+                        assert!(said.contains(&finding), "{finding:?}, {threads}: {said:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn readers_side_by_side_survive_a_clock_that_is_set_back() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gfw-rst-triple-same-seq/trace.pcap");
+        let last = read(&path).1.last.unwrap();
+        for back in [30, 3600] {
+            let now = Timestamp::from_nanos(last.as_nanos() - back * 1_000_000_000);
+            let until = now.plus(Duration::from_secs(back.min(60) + 5));
+            let mut machine = Told5 {
+                machine: Machine { now, until },
+                before_the_end: false,
+            };
+            let (told, _) = watched_side_by_side(&path, 2, &mut machine);
+            assert!(machine.before_the_end, "{back}");
+            assert_eq!(told.findings.len(), 5, "{back}");
         }
     }
 

@@ -89,6 +89,18 @@ pub struct Report {
     pub held: u64,
 }
 
+impl Report {
+    /// Adds what another worker has to say.
+    pub fn absorb(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.traces.extend(other.traces);
+        self.shown.extend(other.shown);
+        self.named.extend(other.named);
+        self.coverage.add(&other.coverage);
+        self.held += other.held;
+    }
+}
+
 /// Judges the frames of every `workers`-th shard.
 #[derive(Debug)]
 pub struct Worker {
@@ -109,6 +121,17 @@ impl Worker {
         let flows = settings.flows.div_ceil(SHARDS);
         let shards = (0..SHARDS)
             .filter(|shard| owner(*shard, workers) == index)
+            .map(|_| Shard::knowing(flows, Arc::clone(baselines), &settings.facts).with_ordinary(settings.ordinary))
+            .collect();
+        Self { shards, workers }
+    }
+
+    /// One of `workers` workers, each of which is shown all frames of the host pairs it has, whichever shards they hash
+    /// to: it has its part of the shards, and pairs of several shards share one.
+    #[must_use]
+    pub fn one_of(workers: usize, settings: &Settings, baselines: &Arc<Baselines>) -> Self {
+        let flows = settings.flows.div_ceil(SHARDS);
+        let shards = (0..SHARDS.div_ceil(workers))
             .map(|_| Shard::knowing(flows, Arc::clone(baselines), &settings.facts).with_ordinary(settings.ordinary))
             .collect();
         Self { shards, workers }
@@ -166,7 +189,8 @@ impl Worker {
         self.tell(Extent::Everything)
     }
 
-    fn tell(&mut self, extent: Extent) -> Report {
+    /// What was found since the last time, and what was looked at as well if asked.
+    pub fn tell(&mut self, extent: Extent) -> Report {
         let mut report = Report::default();
         for shard in &mut self.shards {
             report.findings.append(&mut shard.take_findings());

@@ -6,7 +6,7 @@
 //! # How it tells
 //! For a time after such a trigger, flows of the same pair of hosts, of the same service or on the same ports fail though
 //! they carry no forbidden name, and then they work again. The time is told as an interval: from the last failure to the
-//! first success.
+//! first success. Flows that fail again after it must have a trigger of their own.
 //!
 //! # What it mistakes
 //! An outage that happens to begin with a blocked flow: it needs flows that worked before and recover after. TCP flows
@@ -29,6 +29,7 @@ use crate::finding::finding::{
 };
 use crate::finding::verdict::{Prior, Verdict};
 use crate::packet::frame::FrameNumber;
+use crate::time::Timestamp;
 
 /// The longest residual window looked for: Iran's and Russia's are 3 to 8 minutes (wire-facts 3.3 and 7.1), and 99.9 % of
 /// stateful boxes let go within 2 minutes (Quack).
@@ -46,18 +47,18 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
         let tcp = conversation.protocol == Protocol::Tcp;
         (conversation.client.ip, conversation.server.ip, tcp)
     };
-    let mut pairs: BTreeMap<(IpAddr, IpAddr, bool), Vec<&FlowTrace>> = findings
-        .iter()
-        .filter(|finding| sets_off(finding))
-        .map(|finding| (hosts(&finding.conversation), Vec::new()))
-        .collect();
+    let mut pairs: BTreeMap<(IpAddr, IpAddr, bool), Between<'_>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| sets_off(finding)).take(MOST_TRIGGERS) {
+        let between = pairs.entry(hosts(&finding.conversation)).or_default();
+        between.set_off.push(finding.at);
+    }
     if pairs.is_empty() {
         return;
     }
     for trace in traces {
         let tcp = trace.protocol == Protocol::Tcp;
-        if let Some(flows) = pairs.get_mut(&(trace.client.ip, trace.server.ip, tcp)) {
-            flows.push(trace);
+        if let Some(between) = pairs.get_mut(&(trace.client.ip, trace.server.ip, tcp)) {
+            between.flows.push(trace);
         }
     }
     // The latest trigger before a failure explains it: later ones claim their flows first.
@@ -70,10 +71,10 @@ pub(super) fn tell(findings: &mut Vec<Finding>, traces: &[FlowTrace]) {
         .collect();
     for trigger in triggers.into_iter().rev() {
         let conversation = &trigger.conversation;
-        let Some(flows) = pairs.get(&hosts(conversation)) else {
+        let Some(between) = pairs.get(&hosts(conversation)) else {
             continue;
         };
-        if let Some(residue) = Residue::of(trigger, flows) {
+        if let Some(residue) = Residue::of(trigger, between) {
             let before = claimed.len();
             claimed.extend(residue.failed.iter().map(|trace| trace.first_frame));
             if claimed.len() > before {
@@ -115,6 +116,14 @@ fn sets_off(finding: &Finding) -> bool {
     kind && named && finding.verdict() >= Some(Verdict::Likely)
 }
 
+/// What happened between two hosts.
+#[derive(Default)]
+struct Between<'a> {
+    flows: Vec<&'a FlowTrace>,
+    /// When boxes were set off.
+    set_off: Vec<Timestamp>,
+}
+
 /// A residual block.
 struct Residue<'a> {
     failed: Vec<&'a FlowTrace>,
@@ -125,7 +134,8 @@ struct Residue<'a> {
 
 impl<'a> Residue<'a> {
     /// The widest tuple whose flows without the name all fail after the trigger, and then work again.
-    fn of(trigger: &Finding, flows: &[&'a FlowTrace]) -> Option<Self> {
+    fn of(trigger: &Finding, between: &Between<'a>) -> Option<Self> {
+        let flows = &between.flows[..];
         let name = domain(trigger);
         let (client, server) = (trigger.conversation.client, trigger.conversation.server);
         let matching = |tuple: ResidualTuple, trace: &FlowTrace| match tuple {
@@ -165,7 +175,12 @@ impl<'a> Residue<'a> {
                     ResidualTuple::Flow => false,
                 };
                 let last = failed.last()?;
-                if failed.iter().all(narrower) || of_tuple.any(|trace| trace.fate == Fate::Unanswered) {
+                let set_off_again = |trace: &FlowTrace| {
+                    let mut triggers = between.set_off.iter();
+                    triggers.any(|at| *at >= worked.began && *at <= trace.began)
+                };
+                let fails_again = of_tuple.any(|trace| trace.fate == Fate::Unanswered && !set_off_again(trace));
+                if fails_again || failed.iter().all(narrower) {
                     return None;
                 }
                 let residual = Residual {
