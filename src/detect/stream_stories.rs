@@ -329,3 +329,45 @@ fn a_server_that_refuses_a_name_is_left_alone() {
     ]);
     assert_eq!(of(Kind::TlsAlertInjection, &judge(&story)), None);
 }
+
+#[test]
+fn a_page_without_a_status_line_is_an_answer_to_a_request_only() {
+    let request = b"GET / HTTP/1.1\r\nHost: blocked.example\r\n\r\n";
+    let page = b"<html><body>Access to this site is blocked</body></html>";
+    let genuine = b"HTTP/1.1 200 OK\r\nDate: Sat, 10 Jan 2026 08:00:00 GMT\r\nServer: nginx\r\nContent-Length: 200\r\n\r\nwelcome";
+    let asked_to = 1 + request.len() as u32;
+    let forged = |at: u32| server(F | A, at, asked_to, page).ttl(44).id(0x9999).unstamped();
+    let story = opened(&[
+        client(A, 1, 1, request),
+        forged(1),
+        server(A, 1, asked_to, genuine),
+        server(A, 1 + genuine.len() as u32, asked_to, b"and more"),
+    ]);
+    assert_eq!(of(Kind::BlockPage, &judge(&story)), Some((Verdict::Confirmed, vec![5])));
+    // In the middle of an answer it is a part of that.
+    let story = opened(&[
+        client(A, 1, 1, request),
+        server(A, 1, asked_to, genuine),
+        server(A, 1 + genuine.len() as u32, asked_to, page),
+    ]);
+    assert_eq!(of(Kind::BlockPage, &judge(&story)), None);
+}
+
+#[test]
+fn the_first_hello_behind_a_forged_alert_is_the_genuine_one() {
+    let hello = hello();
+    let asked_to = 1 + hello.len() as u32;
+    let answer = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03 and so on, for a while";
+    let story = opened(&[
+        client(A, 1, 1, &hello),
+        server(A, 1, asked_to, ALERT).ttl(44),
+        server(A, 1, asked_to, answer),
+        server(A, 1, asked_to, answer),
+    ]);
+    let findings = judge(&story);
+    let alert = findings
+        .iter()
+        .find(|finding| finding.kind == Kind::TlsAlertInjection)
+        .unwrap();
+    assert_eq!(alert.genuine[0].in_file(), 6, "{:?}", alert.genuine);
+}
