@@ -126,7 +126,6 @@ mod tests {
     use blockscope::capture::source::{FileNote, Losses};
     use blockscope::finding::finding::Kind;
     use blockscope::finding::verdict::Verdict;
-    use blockscope::report::escape::escaped;
 
     use super::*;
 
