@@ -1,10 +1,13 @@
 //! Names from the wire that mean something to whoever shows them, through every output: none is obeyed, and where the
 //! output is data, each comes back as it was sent.
 
+mod netns;
+
 use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use netns::{Watching, assert_inside, get, inside, ip, replay, wait_until};
 use quick_xml::events::Event;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -150,4 +153,113 @@ fn a_draft_is_toml_that_names_what_was_sent() {
             .collect();
         assert!(names.iter().any(|found| found.as_str() == Some(name)), "{text}");
     }
+}
+
+/// What an interface may be called: anything of fifteen octets at most but white space, slashes and colons.
+const INTERFACE: &str = "##[x]\\\"b\u{1b}[1m,}";
+
+/// The label `interface` of every sample of `metrics` that has one, as Prometheus reads it.
+#[track_caller]
+fn interfaces(metrics: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let mut rest = line.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        if let Some(labels) = rest.strip_prefix('{') {
+            rest = labels;
+            while !rest.starts_with('}') {
+                let (name, value) = rest.trim_start_matches(',').split_once("=\"").expect(line);
+                let mut read = String::new();
+                let mut letters = value.char_indices();
+                let end = loop {
+                    match letters.next().expect(line) {
+                        (end, '"') => break end,
+                        (_, '\\') => match letters.next().expect(line).1 {
+                            'n' => read.push('\n'),
+                            escaped @ ('\\' | '"') => read.push(escaped),
+                            other => panic!("\\{other}: {line}"),
+                        },
+                        (_, letter) => read.push(letter),
+                    }
+                };
+                if name == "interface" {
+                    found.push(read);
+                }
+                rest = &value[end + 1..];
+            }
+            rest = &rest[1..];
+        }
+        rest.trim().parse::<f64>().expect(line);
+    }
+    found
+}
+
+#[test]
+fn watching_gives_no_orders() {
+    inside("inside_watching");
+}
+
+#[test]
+#[ignore = "runs inside a namespace"]
+fn inside_watching() {
+    assert_inside();
+    ip("link set lo up");
+    ip(&format!(
+        "link add {INTERFACE} mtu 9000 type veth peer name sent mtu 9000"
+    ));
+    for name in [INTERFACE, "sent"] {
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+        ip(&format!("link set {name} up arp off"));
+    }
+    let home = hostile(TURNED);
+    let (log, kept) = (home.path().join("log"), home.path().join("kept.pcapng"));
+    let address = "127.0.0.1:9464";
+    let mut arguments = vec![
+        "-i",
+        INTERFACE,
+        "--buffer",
+        "4",
+        "-p",
+        "--immediate",
+        "--metrics",
+        address,
+    ];
+    arguments.extend(["-o", log.to_str().unwrap(), "-w", kept.to_str().unwrap()]);
+    for format in ["text", "eve"] {
+        fs::write(&log, "").unwrap();
+        let _ = fs::remove_file(&kept);
+        let watching = Watching::start(&[&arguments[..], &["--format", format]].concat());
+        wait_until("it is ready", || get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        replay(&home.path().join(FILE), "sent");
+        let counted = "blockscope_findings_total{kind=\"block_page\"";
+        wait_until("a finding is counted", || get(address, "/metrics").contains(counted));
+        let page = get(address, "/metrics");
+        let (head, metrics) = page.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let told = interfaces(metrics);
+        assert!(
+            told.len() >= 3 && told.iter().all(|name| name == INTERFACE),
+            "{metrics}"
+        );
+        ip(&format!("link set {INTERFACE} down"));
+        wait_until("it is not ready", || get(address, "/readyz").contains("is down"));
+        assert_gives_no_orders(&get(address, "/readyz").replace('\r', ""));
+        ip(&format!("link set {INTERFACE} up"));
+        let (status, said) = watching.end();
+        assert_eq!(status, Some(0), "{said}");
+        assert_gives_no_orders(&said);
+        let told = fs::read_to_string(&log).unwrap();
+        assert_gives_no_orders(&told);
+        if format == "eve" {
+            assert_comes_back(&told, TURNED);
+        }
+        // What is written about packets is shown by Wireshark, and by whoever prints it.
+        let bytes = fs::read(&kept).unwrap();
+        let kept_name = kept.to_str().unwrap();
+        assert!(bytes.windows(INTERFACE.len()).any(|part| part == INTERFACE.as_bytes()));
+        assert_gives_no_orders(&self::told(&home, &["read", kept_name]));
+    }
+    let listed = self::told(&home, &["interfaces"]);
+    assert!(listed.contains("sent"), "{listed}");
+    assert_gives_no_orders(&listed);
+    assert_gives_no_orders(&self::told(&home, &["doctor", "-i", INTERFACE]));
 }

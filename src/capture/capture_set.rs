@@ -1,11 +1,13 @@
 //! All captures of a run, one after another.
 //!
-//! What the user names is taken in the order given; a directory stands for the captures in it, in order of their first
+//! What the user names is taken in the order given; a directory stands for the captures below it, in order of their first
 //! packet. A batch never mixes files, and what is wrong with one file does not keep the others from being read.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use walkdir::{DirEntry, WalkDir};
 
 use super::capture_file::CaptureFile;
 use super::error::CaptureError;
@@ -17,6 +19,9 @@ pub const DEFAULT_BATCH_LEN: usize = 1024;
 
 /// What the names of files begin with that are being written and are to replace others.
 pub const UNFINISHED: &str = ".blockscope-";
+
+/// Says that a directory's contents can be made again, such as a build's (<https://bford.info/cachedir/>).
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// The number of a file in a [`FrameNumber`](crate::packet::frame::FrameNumber) is 20 bits wide.
 const MOST_FILES: usize = 1 << 20;
@@ -52,9 +57,9 @@ struct Reading {
 }
 
 impl CaptureSet {
-    /// The captures that `paths` name: files, directories, and `-` for standard input. Looks into directories (not into
-    /// those within) and at the first packet of each file there; files that are no captures are passed over with a
-    /// warning. Everything else that is wrong is told by [`Source::supply`] when its turn comes.
+    /// The captures that `paths` name: files, directories, and `-` for standard input. Looks into directories, also into
+    /// those within, and at the first packet of each file there; what is hidden is left alone, files that are no captures
+    /// are passed over with a warning. Everything else that is wrong is told by [`Source::supply`] when its turn comes.
     #[must_use]
     pub fn open(paths: &[PathBuf]) -> Self {
         let mut waiting = VecDeque::new();
@@ -65,10 +70,7 @@ impl CaptureSet {
             };
             let len = match metadata {
                 Some(Ok(metadata)) if metadata.is_dir() => {
-                    match captures_in(path) {
-                        Ok(entries) => waiting.extend(entries),
-                        Err(error) => waiting.push_back(Entry::Unreadable(error)),
-                    }
+                    waiting.extend(captures_below(path));
                     continue;
                 }
                 Some(Ok(metadata)) if metadata.is_file() => Some(metadata.len()),
@@ -188,28 +190,27 @@ impl Source for CaptureSet {
     }
 }
 
-/// The captures in a directory, by the time of their first packet (those without any packet first), then by name.
-fn captures_in(directory: &Path) -> Result<Vec<Entry>, CaptureError> {
-    let failed = |source| CaptureError::Io {
-        path: directory.to_owned(),
-        source,
-    };
+/// The captures below a directory, at any depth, by the time of their first packet (those without any packet first),
+/// then by name.
+fn captures_below(root: &Path) -> Vec<Entry> {
     let mut found: Vec<(Option<Timestamp>, PathBuf, Entry)> = Vec::new();
-    for item in fs::read_dir(directory).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        // What a process that was killed had begun to write.
-        if item.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            continue;
-        }
-        let path = item.path();
-        let len = match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => metadata.len(),
-            // Opening a FIFO would wait for its writer; a directory in a directory is not looked into.
-            Ok(_) => {
-                tracing::warn!(path = %path.display(), "not a regular file: passed over");
-                continue;
+    let mut foreign: Vec<PathBuf> = Vec::new();
+    for item in WalkDir::new(root).into_iter().filter_entry(worth_a_look) {
+        let looked_at = item.map_err(|error| {
+            let path = error.path().unwrap_or(root).to_owned();
+            (path, io::Error::from(error))
+        });
+        let looked_at = looked_at.and_then(|item| {
+            let path = item.into_path();
+            // What a link leads to counts.
+            match fs::metadata(&path) {
+                Ok(metadata) => Ok((path, metadata)),
+                Err(source) => Err((path, source)),
             }
-            Err(source) => {
+        });
+        let (path, metadata) = match looked_at {
+            Ok(seen) => seen,
+            Err((path, source)) => {
                 let error = CaptureError::Io {
                     path: path.clone(),
                     source,
@@ -218,21 +219,47 @@ fn captures_in(directory: &Path) -> Result<Vec<Entry>, CaptureError> {
                 continue;
             }
         };
-        match first_time(&path) {
-            Ok(at) => found.push((at, path.clone(), Entry::File { path, len: Some(len) })),
-            Err(CaptureError::Foreign { what, .. }) => {
-                tracing::warn!(path = %path.display(), "not a capture: {what}: passed over");
+        if metadata.is_dir() {
+            if path.is_symlink() && path != root {
+                tracing::warn!(path = %path.display(), "a link to a directory: passed over");
             }
+            continue;
+        }
+        // Opening a FIFO would wait for its writer.
+        if !metadata.is_file() {
+            tracing::warn!(path = %path.display(), "not a regular file: passed over");
+            continue;
+        }
+        let len = Some(metadata.len());
+        match first_time(&path) {
+            Ok(at) => found.push((at, path.clone(), Entry::File { path, len })),
+            Err(CaptureError::Foreign { .. }) => foreign.push(path),
             Err(error) => found.push((None, path, Entry::Unreadable(error))),
         }
     }
+    if let Some(first) = foreign.iter().min() {
+        let (files, path) = (foreign.len(), root.display());
+        tracing::warn!(files, first = %first.display(), "{path}: files that are no captures are passed over");
+    }
     if found.is_empty() {
-        return Err(CaptureError::NoCaptures {
-            path: directory.to_owned(),
-        });
+        let path = root.to_owned();
+        return vec![Entry::Unreadable(CaptureError::NoCaptures { path })];
     }
     found.sort_by(|(at, path, _), (other_at, other_path, _)| (at, path).cmp(&(other_at, other_path)));
-    Ok(found.into_iter().map(|(_, _, entry)| entry).collect())
+    found.into_iter().map(|(_, _, entry)| entry).collect()
+}
+
+/// Whether captures may be meant that lie there, when those below a directory are asked for: not what is hidden (a
+/// repository's store, a file that is still being written), nor what can be made again.
+pub(crate) fn worth_a_look(entry: &DirEntry) -> bool {
+    if entry.depth() == 0 {
+        return true;
+    }
+    let name = entry.file_name().as_encoded_bytes();
+    match entry.file_type().is_dir() {
+        true => !name.starts_with(b".") && !entry.path().join(CACHE_TAG).is_file(),
+        false => !name.starts_with(UNFINISHED.as_bytes()),
+    }
 }
 
 /// The time of a file's first packet.
@@ -283,15 +310,31 @@ mod tests {
             ("c", capture(&[20])),
             ("d.pcap", capture(&[20, 1])),
             ("notes.txt", b"what I saw".to_vec()),
+            (".blockscope-x", capture(&[7])),
+            ("within/deep/e", capture(&[15])),
+            (".git/f", capture(&[5])),
+            (
+                "built/CACHEDIR.TAG",
+                b"Signature: 8a477f597d28d172789f06886806bc55".to_vec(),
+            ),
+            ("built/g", capture(&[6])),
         ] {
-            std::fs::write(directory.path().join(name), content).expect("a write");
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            std::fs::write(path, content).expect("a write");
         }
-        std::fs::create_dir(directory.path().join("within")).expect("a directory");
+        std::fs::create_dir(directory.path().join("empty")).expect("a directory");
         let mut set = CaptureSet::open(&[directory.path().to_owned()]);
         let total = set.progress().bytes_total.expect("a total");
         assert_eq!(
             run(&mut set),
-            [Ok(vec![10, 50]), Ok(vec![20]), Ok(vec![20, 1]), Ok(vec![30, 31])]
+            [
+                Ok(vec![10, 50]),
+                Ok(vec![15]),
+                Ok(vec![20]),
+                Ok(vec![20, 1]),
+                Ok(vec![30, 31])
+            ]
         );
         assert_eq!(set.progress().bytes_read, total);
         let names: Vec<_> = set
@@ -304,11 +347,42 @@ mod tests {
             names,
             [
                 (name("b.pcap"), 2),
+                (name("e"), 1),
                 (name("c"), 1),
                 (name("d.pcap"), 2),
                 (name("a.pcap"), 2)
             ]
         );
+    }
+
+    /// A link is followed to a file, but never to a directory: it may lead back up.
+    #[cfg(unix)]
+    #[test]
+    fn links_to_files_are_read_and_those_to_directories_are_not_followed() {
+        use std::os::unix::fs::symlink;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let (there, elsewhere) = (directory.path().join("there"), directory.path().join("elsewhere"));
+        std::fs::create_dir(&there).expect("a directory");
+        std::fs::write(&elsewhere, capture(&[3])).expect("a write");
+        symlink(&elsewhere, there.join("link")).expect("a link");
+        symlink(directory.path(), there.join("up")).expect("a link");
+        assert_eq!(run(&mut CaptureSet::open(std::slice::from_ref(&there))), [Ok(vec![3])]);
+        // The directory asked for may be a link itself.
+        assert_eq!(
+            run(&mut CaptureSet::open(&[there.join("up").join("there")])),
+            [Ok(vec![3])]
+        );
+        let link = directory.path().join("to there");
+        symlink(&there, &link).expect("a link");
+        assert_eq!(run(&mut CaptureSet::open(&[link])), [Ok(vec![3])]);
+        symlink(directory.path().join("nowhere"), there.join("gone")).expect("a link");
+        let supplied = run(&mut CaptureSet::open(&[there]));
+        assert!(
+            supplied[0].as_ref().is_err_and(|error| error.contains("gone")),
+            "{supplied:?}"
+        );
+        assert_eq!(supplied[1], Ok(vec![3]));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 use super::manifest::Manifest;
 use super::outcome::Trouble;
+use crate::capture::capture_set::worth_a_look;
 use crate::report::escape::escaped_path;
 
 /// What must be found and what must not.
@@ -15,8 +16,6 @@ pub const MANIFEST: &str = "case.toml";
 pub const EXPECTED: &str = "expected.eve.jsonl";
 /// What happens, to be forged where there is no capture.
 pub const STORY: &str = "story.toml";
-/// Says that a directory's contents can be made again, such as a build's (<https://bford.info/cachedir/>).
-const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// How the names of captures end; what is in them is told by their contents.
 const CAPTURES: [&str; 5] = ["pcap", "pcapng", "cap", "ntar", "dmp"];
@@ -115,15 +114,6 @@ impl Found {
         }
         Ok(found)
     }
-}
-
-/// Whether a directory may hold cases.
-fn worth_a_look(entry: &DirEntry) -> bool {
-    if entry.depth() == 0 || !entry.file_type().is_dir() {
-        return true;
-    }
-    let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-    !hidden && !entry.path().join(CACHE_TAG).is_file()
 }
 
 /// Whether a file's name is that of a capture.

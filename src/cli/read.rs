@@ -28,7 +28,7 @@ use super::{Common, Ending, diagnostics, fingerprints, input, resume};
 const MORE: &str = "\
 Examples:
   blockscope read uplink.pcap                     what was blocked in this capture
-  blockscope read captures/ -f 'port 53'          DNS only, all captures of a directory
+  blockscope read captures/ -f 'port 53'          DNS only, all captures below a directory
   tcpdump -i eth0 -s 0 -w - | blockscope read -   from a pipe
   blockscope read *.pcap.gz --format eve | jq -r 'select(.event_type == \"block\") | .block.trigger.value'
   blockscope read x.pcap -q --fail-on likely      for scripts: status 1 if blocking was found
@@ -47,7 +47,7 @@ Exit status:
 #[derive(Debug, Args)]
 #[command(after_help = MORE)]
 pub(super) struct ReadArgs {
-    /// Captures, directories of captures (taken in time order), or - for standard input
+    /// Captures, directories of captures (all below, in order of time), or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     inputs: Vec<PathBuf>,
 

@@ -20,6 +20,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const S: u16 = TcpFlags::SYN;
 const A: u16 = TcpFlags::ACK;
 const F: u16 = TcpFlags::FIN;
+const R: u16 = TcpFlags::RST;
 
 /// A packet in the making; sequence numbers count from the sender's opening.
 #[derive(Clone, Copy)]
@@ -70,11 +71,17 @@ fn server(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
     }
 }
 
-/// Judges the packets, 10 ms apart; an id of 0 is filled in from the sender's counter.
+/// Judges the packets, 10 ms apart.
 fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
+    let at = (0..).step_by(10);
+    judge_at(&at.zip(packets.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Judges packets that come at so many milliseconds; an id of 0 is filled in from the sender's counter.
+fn judge_at(packets: &[(u64, Sent<'_>)]) -> Vec<Finding> {
     let mut shard = Shard::new(64, Arc::new(Baselines::default()));
     let mut counters = [7000_u16, 100];
-    for (index, sent) in packets.iter().enumerate() {
+    for (index, (at, sent)) in packets.iter().enumerate() {
         let counter = &mut counters[usize::from(sent.from_client)];
         let id = if sent.id == 0 {
             *counter += 1;
@@ -103,6 +110,9 @@ fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
         if sent.flags & F != 0 {
             tcp = tcp.fin();
         }
+        if sent.flags & R != 0 {
+            tcp = tcp.rst();
+        }
         if sent.stamped {
             tcp = tcp.options(&[TcpOptionElement::Timestamp(index as u32, 1)]).unwrap();
         }
@@ -110,7 +120,7 @@ fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
         tcp.write(&mut bytes, sent.payload).unwrap();
         shard.judge(Frame {
             number: FrameNumber::new(0, index as u64 + 1),
-            at: Timestamp::EPOCH.plus(Duration::from_millis(index as u64 * 10)),
+            at: Timestamp::EPOCH.plus(Duration::from_millis(*at)),
             bytes: &bytes,
             wire_len: bytes.len() as u32,
             link: LinkType::ETHERNET,
@@ -328,4 +338,268 @@ fn a_server_that_refuses_a_name_is_left_alone() {
         server(F | A, 8, asked_to, b""),
     ]);
     assert_eq!(of(Kind::TlsAlertInjection, &judge(&story)), None);
+}
+
+#[test]
+fn a_page_without_a_status_line_is_an_answer_to_a_request_only() {
+    let request = b"GET / HTTP/1.1\r\nHost: blocked.example\r\n\r\n";
+    let page = b"<html><body>Access to this site is blocked</body></html>";
+    let genuine = b"HTTP/1.1 200 OK\r\nDate: Sat, 10 Jan 2026 08:00:00 GMT\r\nServer: nginx\r\nContent-Length: 200\r\n\r\nwelcome";
+    let asked_to = 1 + request.len() as u32;
+    let forged = |at: u32| server(F | A, at, asked_to, page).ttl(44).id(0x9999).unstamped();
+    let story = opened(&[
+        client(A, 1, 1, request),
+        forged(1),
+        server(A, 1, asked_to, genuine),
+        server(A, 1 + genuine.len() as u32, asked_to, b"and more"),
+    ]);
+    assert_eq!(of(Kind::BlockPage, &judge(&story)), Some((Verdict::Confirmed, vec![5])));
+    // In the middle of an answer it is a part of that.
+    let story = opened(&[
+        client(A, 1, 1, request),
+        server(A, 1, asked_to, genuine),
+        server(A, 1 + genuine.len() as u32, asked_to, page),
+    ]);
+    assert_eq!(of(Kind::BlockPage, &judge(&story)), None);
+}
+
+#[test]
+fn the_first_hello_behind_a_forged_alert_is_the_genuine_one() {
+    let hello = hello();
+    let asked_to = 1 + hello.len() as u32;
+    let answer = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03 and so on, for a while";
+    let story = opened(&[
+        client(A, 1, 1, &hello),
+        server(A, 1, asked_to, ALERT).ttl(44),
+        server(A, 1, asked_to, answer),
+        server(A, 1, asked_to, answer),
+    ]);
+    let findings = judge(&story);
+    let alert = findings
+        .iter()
+        .find(|finding| finding.kind == Kind::TlsAlertInjection)
+        .unwrap();
+    assert_eq!(alert.genuine[0].in_file(), 6, "{:?}", alert.genuine);
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: blocked.example\r\n\r\n";
+/// What the client has sent with its request.
+const ASKED: u32 = 1 + REQUEST.len() as u32;
+
+/// The frames a finding of `kind` names as dropped.
+fn dropped(kind: Kind, packets: &[(u64, Sent<'_>)]) -> Option<Vec<u64>> {
+    let findings = judge_at(packets);
+    let finding = findings.iter().find(|finding| finding.kind == kind)?;
+    Some(finding.dropped.iter().map(|frame| frame.in_file()).collect())
+}
+
+/// A connection is made, and the client asks at 30 ms; what follows comes at its own time.
+fn asking<'p>(rest: &[(u64, Sent<'p>)]) -> Vec<(u64, Sent<'p>)> {
+    let opened = opened(&[client(A, 1, 1, REQUEST)]);
+    let mut packets: Vec<_> = (0..).step_by(10).zip(opened).collect();
+    packets.extend(rest);
+    packets
+}
+
+#[test]
+fn a_request_repeated_for_two_seconds_is_swallowed() {
+    let again = client(A, 1, 1, REQUEST);
+    let story = asking(&[(300, again), (900, again), (2030, again)]);
+    assert_eq!(dropped(Kind::SilentDrop, &story), Some(vec![4, 5, 6, 7]));
+    let story = asking(&[(300, again), (900, again), (2029, again)]);
+    assert_eq!(dropped(Kind::SilentDrop, &story), None);
+    // A reset is not a try, nor is an acknowledgment.
+    for last in [client(R, ASKED, 0, b""), client(A, ASKED, 1, b"")] {
+        let story = asking(&[(300, again), (900, again), (2029, again), (4000, last)]);
+        assert_eq!(dropped(Kind::SilentDrop, &story), None);
+    }
+    // Nor is anything swallowed once the server has said a word, or closed.
+    for word in [
+        server(A, 1, 1, b"x"),
+        server(F | A, 1, ASKED, b""),
+        server(R, 1, 0, b""),
+    ] {
+        let story = asking(&[(300, again), (900, word), (2030, again), (5000, again)]);
+        assert_eq!(dropped(Kind::SilentDrop, &story), None, "{:x}", word.flags);
+    }
+    // An acknowledgment alone does not help, and is told.
+    let heard = |ack| asking(&[(100, server(A, 1, ack, b"")), (900, again), (2030, again)]);
+    for (ack, key) in [(ASKED, "acknowledged_then_silence"), (ASKED - 1, "request_unanswered")] {
+        let findings = judge_at(&heard(ack));
+        let finding = findings
+            .iter()
+            .find(|finding| finding.kind == Kind::SilentDrop)
+            .unwrap();
+        assert_eq!(finding.evidence[0].observation.key(), key);
+    }
+}
+
+#[test]
+fn a_flow_without_its_beginning_shows_no_silence() {
+    let again = client(A, 1, 1, REQUEST);
+    let whole = asking(&[(300, again), (900, again), (2030, again)]);
+    assert!(dropped(Kind::SilentDrop, &whole).is_some());
+    assert_eq!(dropped(Kind::SilentDrop, &whole[1..]), None);
+    let without_syn_ack = [&whole[..1], &whole[2..]].concat();
+    assert_eq!(dropped(Kind::SilentDrop, &without_syn_ack), None);
+}
+
+#[test]
+fn a_server_that_closes_deaf_is_told() {
+    let again = client(A, 1, 1, REQUEST);
+    let deaf = server(F | A, 1, 1, b"");
+    let findings = judge_at(&asking(&[(300, again), (1000, deaf), (1900, again), (2030, again)]));
+    let finding = findings
+        .iter()
+        .find(|finding| finding.kind == Kind::SilentDrop)
+        .unwrap();
+    let keys: Vec<_> = finding
+        .evidence
+        .iter()
+        .map(|evidence| evidence.observation.key())
+        .collect();
+    assert!(keys.contains(&"server_deaf"), "{keys:?}");
+    // It heard it after all: it had only been down.
+    let story = asking(&[
+        (300, again),
+        (1000, deaf),
+        (1900, again),
+        (2030, again),
+        (2100, server(A, 2, ASKED, b"")),
+    ]);
+    assert_eq!(dropped(Kind::SilentDrop, &story), None);
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nwelcome";
+/// What the server has sent with its answer.
+const ANSWERED: u32 = 1 + ANSWER.len() as u32;
+
+/// The client is answered, and sends more data at 100 ms.
+fn answered<'p>(rest: &[(u64, Sent<'p>)]) -> Vec<(u64, Sent<'p>)> {
+    let mut story = asking(&[
+        (50, server(A, 1, ASKED, ANSWER)),
+        (100, client(A, ASKED, ANSWERED, b"more")),
+    ]);
+    story.extend(rest);
+    story
+}
+
+#[test]
+fn three_tries_within_two_seconds_and_more_are_a_silence() {
+    let again = client(A, ASKED, ANSWERED, b"more");
+    let story = answered(&[(400, again), (1000, again), (2400, again)]);
+    assert_eq!(dropped(Kind::SilentDrop, &story), Some(vec![7, 8, 9]));
+    for early in [
+        answered(&[(400, again), (1000, again), (2399, again)]),
+        answered(&[(400, again), (2400, again)]),
+        // A probe of one byte that was heard is none.
+        answered(&[
+            (400, client(A, ASKED + 3, ANSWERED, b"e")),
+            (1000, again),
+            (2400, again),
+        ]),
+    ] {
+        assert_eq!(dropped(Kind::SilentDrop, &early), None);
+    }
+    // The peer is heard again: with data, with an acknowledgment, with its end.
+    for word in [
+        server(A, ANSWERED, ASKED, b"x"),
+        server(A, ANSWERED, ASKED + 4, b""),
+        server(F | A, ANSWERED, ASKED, b""),
+        server(R, ANSWERED, 0, b""),
+    ] {
+        let story = answered(&[(400, again), (1000, again), (2400, again), (2500, word)]);
+        assert_eq!(dropped(Kind::SilentDrop, &story), None, "{:x}", word.flags);
+    }
+    // It repeats what it said before: it does not hear either.
+    let echo = server(A, 1, ASKED, ANSWER);
+    let story = answered(&[(400, again), (1000, again), (1200, echo), (2400, again)]);
+    assert!(dropped(Kind::SilentDrop, &story).is_some());
+}
+
+#[test]
+fn a_silence_after_a_minutes_rest_is_the_networks_forgetting() {
+    let again = |at: u64| (at, client(A, ASKED, ANSWERED, b"more"));
+    let tries = |after: u64| {
+        let mut story = asking(&[(50, server(A, 1, ASKED, ANSWER))]);
+        story.extend([
+            again(after),
+            again(after + 400),
+            again(after + 1000),
+            again(after + 2400),
+        ]);
+        dropped(Kind::SilentDrop, &story)
+    };
+    assert!(tries(60_049).is_some());
+    assert_eq!(tries(60_050), None);
+}
+
+/// The server has sent `segments` of 1000 bytes, each acknowledged, and repeats the last for good.
+fn frozen(segments: u32, tries: &[u64]) -> Vec<(u64, Sent<'static>)> {
+    const DATA: &[u8] = &[7; 1000];
+    let mut story = asking(&[]);
+    for number in 0..segments {
+        let at = 100 + 20 * u64::from(number);
+        story.push((at, server(A, 1 + number * 1000, ASKED, DATA)));
+        story.push((at + 10, client(A, ASKED, 1001 + number * 1000, b"")));
+    }
+    let last = server(A, 1 + segments * 1000, ASKED, DATA);
+    story.push((2000, last));
+    story.extend(tries.iter().map(|at| (2000 + at, last)));
+    story
+}
+
+#[test]
+fn a_flow_that_stops_after_ten_kilobytes_and_twenty_packets_is_frozen() {
+    let tries = [300, 900, 2300];
+    let first = |segments: u32| u64::from(4 + 2 * segments + 2);
+    for segments in [10, 16, 40] {
+        let expected = (first(segments)..first(segments) + 3).collect();
+        assert_eq!(
+            dropped(Kind::VolumeFreeze, &frozen(segments, &tries)),
+            Some(expected),
+            "{segments}"
+        );
+    }
+    // 9 segments and the request are less than 10 000 bytes.
+    assert_eq!(dropped(Kind::VolumeFreeze, &frozen(9, &tries)), None);
+    assert_eq!(dropped(Kind::VolumeFreeze, &frozen(16, &tries[..2])), None);
+    // Its peer has closed, or answers.
+    let (at, end) = (4000, 16_001);
+    for (word, freezes) in [
+        (client(A, ASKED, end, b""), true),
+        (client(A, ASKED, end + 1000, b""), false),
+        (client(F | A, ASKED, end, b""), false),
+        (client(R, ASKED, 0, b""), false),
+        (client(A, ASKED, end, b"next"), false),
+    ] {
+        let mut story = frozen(16, &tries);
+        story.push((at + 400, word));
+        assert_eq!(
+            dropped(Kind::VolumeFreeze, &story).is_some(),
+            freezes,
+            "{:x}",
+            word.flags
+        );
+    }
+}
+
+#[test]
+fn a_volume_is_typical_by_its_bytes_or_its_packets() {
+    let typical = |segments| {
+        let findings = judge_at(&frozen(segments, &[300, 900, 2300]));
+        let finding = findings
+            .iter()
+            .find(|finding| finding.kind == Kind::VolumeFreeze)
+            .unwrap();
+        let keys: Vec<_> = finding
+            .evidence
+            .iter()
+            .map(|evidence| evidence.observation.key())
+            .collect();
+        keys.contains(&"freeze_typical_volume")
+    };
+    // 14 to 34 kB, or 20 to 32 packets; 50 segments are 50 kB in more than 100.
+    assert!(typical(10) && typical(16) && typical(33));
+    assert!(!typical(35) && !typical(50));
 }

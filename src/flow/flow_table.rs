@@ -409,6 +409,19 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_is_given_up_by_the_class_it_is_in_now() {
+        let mut table = FlowTable::<Held>::new(3);
+        let made = table.insert(key(1), at(0), Patience::Opening);
+        let gone = table.insert(key(2), at(1), Patience::Opening);
+        let opening = table.insert(key(3), at(2), Patience::Opening);
+        table.touch(made, at(3), Patience::Established);
+        table.remove(gone);
+        assert_eq!(table.next_victim(), Some(opening));
+        table.remove(opening);
+        assert_eq!(table.next_victim(), Some(made));
+    }
+
+    #[test]
     fn flows_that_come_and_go_leave_nothing_waiting() {
         let mut table = FlowTable::<Held>::new(4);
         for port in 0..10_000 {

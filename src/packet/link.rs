@@ -109,6 +109,10 @@ pub fn network_header(link: LinkType, frame: &[u8]) -> Result<NetworkHeader<'_>,
         }
         LinkType::NULL | LinkType::LOOP => {
             let family = frame.first_chunk::<4>().ok_or(Undissected::CutShort)?;
+            // Some taps write Cisco HDLC under this link type as well.
+            if let [0x0f | 0x8f, 0, high, low] = *family {
+                return by_ether_type(u16::from_be_bytes([high, low]), &frame[4..], 0);
+            }
             // AF_INET is 2 everywhere; AF_INET6 is 10, 24, 28 or 30 by system. Either byte order.
             let family = u32::from_be_bytes(*family);
             match family.min(family.swap_bytes()) {
@@ -152,6 +156,14 @@ fn by_ether_type(mut ether_type: u16, mut bytes: &[u8], link_source: u32) -> Res
                 vlan = vlan.or(Some(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff));
                 ether_type = u16::from_be_bytes([tag[2], tag[3]]);
                 bytes = &bytes[4..];
+            }
+            // Cisco metadata (TrustSec's group tags): a version, how many words of options, and the type behind them.
+            0x8909 => {
+                let words = usize::from(*bytes.get(1).ok_or(Undissected::CutShort)?);
+                let behind = bytes.get(2 + 4 * words..).ok_or(Undissected::CutShort)?;
+                let inner = behind.first_chunk::<2>().ok_or(Undissected::CutShort)?;
+                ether_type = u16::from_be_bytes(*inner);
+                bytes = &behind[2..];
             }
             // MPLS: labels until the bottom of the stack; what follows is told by the first nibble (RFC 4928).
             0x8847 | 0x8848 => {
@@ -251,6 +263,10 @@ mod tests {
             (LinkType::NULL, vec![2, 0, 0, 0]),
             (LinkType::NULL, vec![0, 0, 0, 2]),
             (LinkType::LOOP, vec![0, 0, 0, 2]),
+            (LinkType::NULL, vec![0x0f, 0, 8, 0]),
+            (LinkType::NULL, vec![0x8f, 0, 0x86, 0xdd]),
+            (LinkType::ETHERNET, ethernet(&[0x89, 9, 1, 1, 0, 1, 0, 2, 8, 0])),
+            (LinkType::ETHERNET, ethernet(&[0x89, 9, 1, 0, 0x81, 0, 0, 5, 8, 0])),
             (LinkType::PPP, vec![0xff, 3, 0, 0x21]),
             (LinkType::PPP, vec![0x21]),
             (LinkType::PPP_WITH_DIRECTION, vec![1, 0xff, 3, 0, 0x21]),
@@ -268,6 +284,8 @@ mod tests {
         let arp = [&[2; 12][..], &[8, 6]].concat();
         assert_eq!(peel(LinkType::ETHERNET, &arp), Err(Undissected::NotIp));
         assert_eq!(network_header(LinkType::ETHERNET, &[0; 13]), Err(Undissected::CutShort));
+        let metadata = [&[2; 12][..], &[0x89, 9, 1, 9, 0, 1, 0, 2, 8, 0]].concat();
+        assert_eq!(peel(LinkType::ETHERNET, &metadata), Err(Undissected::CutShort));
         assert_eq!(network_header(LinkType(147), IP), Err(Undissected::UnknownLinkType));
         let tags = [&[2; 12][..], &[0x81, 0, 0, 1].repeat(40)].concat();
         assert_eq!(peel(LinkType::ETHERNET, &tags), Err(Undissected::NotIp));

@@ -6,6 +6,7 @@
 
 mod captures;
 mod dns;
+mod http;
 mod quic;
 mod tcp;
 mod tls;

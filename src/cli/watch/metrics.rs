@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use blockscope::capture::live::TapLight;
+use blockscope::report::escape::escaped;
 
 pub(super) use self::exposition::Figures;
 use self::exposition::exposition;
@@ -68,7 +69,7 @@ impl Metrics {
             .lights
             .iter()
             .filter(|light| !light.is_up())
-            .map(|light| format!("{} is down or gone\n", light.name()))
+            .map(|light| format!("{} is down or gone\n", escaped(light.name())))
             .collect();
         (!down.is_empty()).then_some(down)
     }

@@ -501,3 +501,219 @@ fn injector(question: &Question, forged: &[&Answer], evidence: &[Evidence], pack
         id: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange::AskedBy;
+    use super::super::exchange::tests::answer;
+    use super::*;
+    use crate::finding::finding::Device;
+    use crate::flow::asked::NameText;
+    use crate::packet::path_marks::PathMarks;
+    use crate::payload::dns_message::RecordType;
+    use crate::time::Timestamp;
+
+    fn question(asked: Option<AskedBy>) -> Question {
+        Question {
+            id: 0,
+            transaction: 7,
+            name_hash: 1,
+            qtype: RecordType::A,
+            name: NameText::from("a.example").unwrap(),
+            asked,
+            times_asked: 1,
+            last: Timestamp::EPOCH,
+            filed: false,
+            suspicious: false,
+        }
+    }
+
+    fn asked(edns: bool, recursion_desired: bool) -> AskedBy {
+        AskedBy {
+            frame: FrameNumber::new(0, 1),
+            at: Timestamp::EPOCH,
+            marks: PathMarks::default(),
+            edns,
+            recursion_desired,
+            mixes_case: false,
+            case_hash: 1,
+        }
+    }
+
+    const PUBLIC: &[u8] = &[93, 184, 216, 34];
+
+    fn says(flags: u16, address: &[u8], marks: (u8, u16, u64)) -> Answer {
+        answer(flags, "a.example", 1, &[(1, address)], marks)
+    }
+
+    #[test]
+    fn small_signs_add_up() {
+        let pack = Pack::builtin();
+        let background = Background {
+            pack,
+            server: [9, 9, 9, 9].into(),
+            resolver: None,
+            flow_ttl: None,
+            learnt: true,
+        };
+        let score = |asked, answer: &Answer| style(&question(asked), answer, &background);
+        let usual = Answer {
+            shape: Shape::Other,
+            ..says(0x0180, PUBLIC, (60, 9, 0))
+        };
+        let with = |flags: u16, edns: bool| Answer {
+            flags: usual.flags & 0xff7f | flags,
+            edns,
+            ..usual.clone()
+        };
+        for (asked_edns, recursion, answer, expected) in [
+            (false, true, usual.clone(), 0.0),
+            // Authority where recursion was asked for, more so where none is to be had.
+            (false, true, with(0x0480, false), 1.0),
+            (false, true, with(0x0400, false), 1.5),
+            (false, false, with(0x0400, false), 0.0),
+            // EDNS asked for and not given, by what is no failure.
+            (true, true, with(0x0080, false), 1.0),
+            (true, true, with(0x0080, true), 0.0),
+            (false, true, with(0x0080, true), 0.0),
+            (
+                true,
+                true,
+                Answer {
+                    rcode: 2,
+                    ..with(0x0080, false)
+                },
+                0.0,
+            ),
+            (
+                false,
+                true,
+                Answer {
+                    shape: Shape::BareAnswer,
+                    ..usual.clone()
+                },
+                0.4,
+            ),
+            (
+                false,
+                true,
+                Answer {
+                    bare_negative: true,
+                    ..usual.clone()
+                },
+                1.0,
+            ),
+            (
+                false,
+                true,
+                Answer {
+                    fits_counter: Some(true),
+                    ..usual.clone()
+                },
+                -1.0,
+            ),
+            (
+                false,
+                true,
+                Answer {
+                    fits_counter: Some(false),
+                    ..usual.clone()
+                },
+                0.0,
+            ),
+        ] {
+            let score = score(Some(asked(asked_edns, recursion)), &answer);
+            assert!((score - expected).abs() < 1e-9, "{score} for {answer:?}");
+        }
+        assert!(score(None, &with(0x0400, false)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_host_has_one_set_of_marks() {
+        let of = |ttl, dont_fragment, link_source| {
+            let mut answer = says(0x0180, PUBLIC, (ttl, 9, 0));
+            answer.marks.dont_fragment = dont_fragment;
+            answer.marks.link_source = link_source;
+            answer
+        };
+        let one = of(60, false, 5);
+        for (ttl, dont_fragment, link_source, agree) in [
+            (60, false, 5, true),
+            (61, false, 5, true),
+            (59, false, 5, true),
+            (62, false, 5, false),
+            (60, true, 5, false),
+            (60, false, 6, false),
+            (60, false, 0, true),
+        ] {
+            let other = of(ttl, dont_fragment, link_source);
+            let agrees = (marks_agree(&one, &other), marks_agree(&other, &one));
+            assert_eq!(agrees, (agree, agree), "{ttl} {dont_fragment} {link_source}");
+        }
+    }
+
+    #[test]
+    fn one_counter_takes_small_steps() {
+        let of = |ip_id| says(0x0180, PUBLIC, (60, ip_id, 0));
+        for (one, other, counts) in [
+            (10, 2010, true),
+            (10, 2011, false),
+            (65_000, 700, true),
+            (65_000, 2_000, false),
+            (10, 10, false),
+            (10, 0, false),
+            (0, 10, false),
+        ] {
+            assert_eq!(one_counter(&of(one), &of(other)), counts, "{one} {other}");
+            assert_eq!(one_counter(&of(other), &of(one)), counts, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_a_24_or_a_48() {
+        let v4 = |address: &[u8; 4]| says(0x0180, address, (60, 9, 0));
+        let v6 = |address: &str| {
+            let address: std::net::Ipv6Addr = address.parse().unwrap();
+            answer(0x0180, "a.example", 28, &[(28, &address.octets())], (60, 9, 0))
+        };
+        let one = v4(&[93, 184, 216, 34]);
+        assert!(share_network(&one, &v4(&[93, 184, 216, 99])));
+        assert!(!share_network(&one, &v4(&[93, 184, 217, 34])));
+        assert!(!share_network(&one, &v6("2606:2800:220::1")));
+        assert!(share_network(&v6("2606:2800:220::1"), &v6("2606:2800:220:9::7")));
+        assert!(!share_network(&v6("2606:2800:220::1"), &v6("2606:2800:221::1")));
+    }
+
+    #[test]
+    fn who_sent_it_is_more_than_what_it_says() {
+        let device = Device { name: "x", source: "y" };
+        assert!(!is_mere_content(&Observation::KnownDevice(device)));
+        assert!(!is_mere_content(&Observation::ProbableDevice(device)));
+        assert!(is_mere_content(&Observation::EdnsMissing));
+    }
+
+    #[test]
+    fn the_ttl_of_a_flow_is_that_of_its_other_answers_of_late() {
+        let of = |question, ttl, millis| Answer {
+            question,
+            ..says(0x0180, PUBLIC, (ttl, 9, millis))
+        };
+        let ttl = |others: &[Answer]| {
+            let mut exchanges = Exchanges::default();
+            exchanges.answers.extend_from_slice(others);
+            flow_ttl(&exchanges, &of(9, 44, 100_000))
+        };
+        assert_eq!(ttl(&[of(1, 60, 50_000), of(2, 61, 100_000)]), Some(60));
+        assert_eq!(ttl(&[of(1, 60, 50_000), of(2, 62, 100_000)]), None);
+        // A minute before or after.
+        assert_eq!(ttl(&[of(1, 60, 40_000)]), Some(60));
+        assert_eq!(ttl(&[of(1, 60, 39_999)]), None);
+        assert_eq!(ttl(&[of(1, 60, 160_000)]), Some(60));
+        assert_eq!(ttl(&[of(1, 60, 160_001)]), None);
+        // Other answers to the same question do not count, nor those that are wrong.
+        assert_eq!(ttl(&[of(9, 60, 100_000)]), None);
+        let mut wrong = of(1, 60, 100_000);
+        wrong.oddness.intrinsic = true;
+        assert_eq!(ttl(&[wrong]), None);
+    }
+}

@@ -487,3 +487,197 @@ impl Exchanges {
         self.answers.iter().filter(move |answer| answer.question == id)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An answer of `flags` to the question for `name` and `qtype`, with records of type and data, at so many
+    /// milliseconds.
+    pub(in super::super) fn answer(
+        flags: u16,
+        name: &str,
+        qtype: u8,
+        records: &[(u8, &[u8])],
+        (ttl, ip_id, millis): (u8, u16, u64),
+    ) -> Answer {
+        let mut bytes = vec![0, 7];
+        bytes.extend((flags | 0x8000).to_be_bytes());
+        bytes.extend([0, 1, 0, records.len() as u8, 0, 0, 0, 0]);
+        for label in name.split('.') {
+            bytes.push(label.len() as u8);
+            bytes.extend(label.as_bytes());
+        }
+        bytes.extend([0, 0, qtype, 0, 1]);
+        for (kind, data) in records {
+            bytes.extend([0xc0, 12, 0, *kind, 0, 1, 0, 0, 1, 44, 0, data.len() as u8]);
+            bytes.extend(*data);
+        }
+        let marks = PathMarks {
+            ttl,
+            ip_id: Some(ip_id),
+            ..PathMarks::default()
+        };
+        let at = Timestamp::EPOCH.plus(Duration::from_millis(millis));
+        Answer::read(
+            &DnsMessage::read(&bytes).unwrap(),
+            FrameNumber::new(0, 1),
+            at,
+            marks,
+            false,
+        )
+    }
+
+    const V4: &[u8] = &[93, 184, 216, 34];
+    const V6: &[u8] = &[
+        0x26, 6, 0x28, 0, 2, 0x20, 0, 1, 2, 0x48, 0x18, 0x93, 0x25, 0xc8, 0x19, 0x46,
+    ];
+    const ALIAS: &[u8] = &[1, b'x', 0xc0, 12];
+
+    fn plain(records: &[(u8, &[u8])]) -> Answer {
+        answer(0x0180, "a.example", 1, records, (60, 9, 0))
+    }
+
+    fn described(answer: &Answer) -> Vec<String> {
+        let mut told = Vec::new();
+        answer.describe(&mut told);
+        told
+    }
+
+    #[test]
+    fn what_an_answer_says_is_kept() {
+        let both = plain(&[(1, V4), (5, ALIAS)]);
+        assert_eq!(described(&both), ["CNAME x.a.example", "A 93.184.216.34"]);
+        assert_eq!((both.record_ttl, both.declared), (300, 2));
+        for (qtype, records, mismatch) in [
+            (1, &[(28, V6)][..], true),
+            (28, &[(1, V4)], true),
+            (28, &[(28, V6)], false),
+            (1, &[(1, V4)], false),
+            // Both kinds, an alias, or another question: nothing is amiss.
+            (1, &[(28, V6), (1, V4)], false),
+            (28, &[(28, V6), (1, V4)], false),
+            (1, &[(5, ALIAS), (28, V6)], false),
+            (16, &[(1, V4)], false),
+        ] {
+            let answer = answer(0x0180, "a.example", qtype, records, (60, 9, 0));
+            assert_eq!(answer.type_mismatch, mismatch, "{qtype} {records:?}");
+        }
+        for (rcode, told) in [
+            (1, "FORMERR"),
+            (2, "SERVFAIL"),
+            (3, "NXDOMAIN"),
+            (4, "NOTIMP"),
+            (5, "REFUSED"),
+            (9, "RCODE 9"),
+        ] {
+            let failed = answer(0x0180 | rcode, "a.example", 1, &[], (60, 9, 0));
+            assert_eq!(described(&failed), [told]);
+            assert_eq!(failed.is_failure(), ![3, 9].contains(&rcode), "{told}");
+        }
+        assert_eq!(described(&plain(&[])), ["no records"]);
+        assert_eq!(described(&plain(&[(16, b"\x01x")])), ["1 record"]);
+        assert_eq!(described(&plain(&[(16, b"\x01x"), (16, b"\x01y")])), ["2 records"]);
+    }
+
+    #[test]
+    fn a_no_without_its_zone_is_bare() {
+        for (flags, records, bare) in [
+            (0x0183, &[][..], true),
+            (0x0180, &[], true),
+            (0x0182, &[], false),
+            (0x0180, &[(1, V4)], false),
+        ] {
+            let answer = answer(flags, "a.example", 1, records, (60, 9, 0));
+            assert_eq!(answer.bare_negative, bare, "{flags:x} {records:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_read_where_they_stand() {
+        let flagged = |flags| answer(flags, "a.example", 1, &[(1, V4)], (60, 9, 0));
+        for (flags, expected) in [
+            (0x0400, [true, false, false]),
+            (0x0080, [false, true, false]),
+            (0x0200, [false, false, true]),
+            (0x0101, [false, false, false]),
+        ] {
+            let answer = flagged(flags);
+            let read = [
+                answer.is_authoritative(),
+                answer.recursion_available(),
+                answer.is_truncated(),
+            ];
+            assert_eq!(read, expected, "{flags:x}");
+        }
+    }
+
+    #[test]
+    fn answers_differ_by_what_they_say() {
+        let (one, other) = (plain(&[(1, V4)]), plain(&[(1, &[10, 0, 0, 1])]));
+        assert!(one.differs_from(&other) && !one.differs_from(&one));
+        // One its sender cut differs from nothing.
+        let cut = answer(0x0380, "a.example", 1, &[], (60, 9, 0));
+        assert!(!one.differs_from(&cut) && !cut.differs_from(&one));
+        // Of one the capture cut the header counts.
+        let snapped = |answer: &Answer| Answer {
+            snapped: true,
+            ..answer.clone()
+        };
+        assert!(!one.differs_from(&snapped(&other)) && !snapped(&one).differs_from(&other));
+        let none = answer(0x0183, "a.example", 1, &[], (60, 9, 0));
+        assert!(one.differs_from(&snapped(&none)));
+        assert!(one.differs_from(&snapped(&plain(&[]))));
+    }
+
+    #[test]
+    fn an_address_is_a_bogon_only_if_all_are() {
+        assert!(plain(&[(1, &[10, 0, 0, 1])]).is_bogon());
+        assert!(!plain(&[(1, &[10, 0, 0, 1]), (1, V4)]).is_bogon());
+        assert!(!plain(&[]).is_bogon());
+        // The address within counts: 64:ff9b::10.0.0.1, and one that is public.
+        for (inner, bogon) in [([10, 0, 0, 1], true), ([93, 184, 216, 34], false)] {
+            let address = [&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0][..], &inner].concat();
+            let address: [u8; 16] = address.try_into().unwrap();
+            assert_eq!(is_bogon(address.into()), bogon);
+        }
+        assert!(is_bogon("::1".parse().unwrap()) && !is_bogon("2606:2800:220:1::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_same_packet_again_is_a_copy_for_as_long_as_mirrors_take() {
+        let seen = |ip_id, millis| answer(0x0180, "a.example", 1, &[(1, V4)], (60, ip_id, millis));
+        for (ip_id, other, after, copied) in [
+            (9, 9, 50, true),
+            (9, 9, 51, false),
+            (9, 10, 0, false),
+            // Ids that many packets have.
+            (0, 0, 5, true),
+            (0, 0, 6, false),
+            (1, 1, 6, false),
+            (2, 2, 6, true),
+        ] {
+            let is_copied = seen(ip_id, 0).is_copied_by(&seen(other, after));
+            assert_eq!(is_copied, copied, "{ip_id} {other} after {after} ms");
+        }
+        let without = |millis| {
+            let mut answer = seen(9, millis);
+            answer.marks.ip_id = None;
+            answer
+        };
+        assert!(without(0).is_copied_by(&without(5)) && !without(0).is_copied_by(&without(6)));
+        assert!(!without(0).is_copied_by(&seen(9, 0)));
+        let other = answer(0x0180, "a.example", 1, &[(1, &[10, 0, 0, 1])], (60, 9, 0));
+        assert!(!seen(9, 0).is_copied_by(&other));
+    }
+
+    #[test]
+    fn the_case_of_a_name_is_told_apart() {
+        let of = |name| answer(0x0180, name, 1, &[], (60, 9, 0)).case_hash;
+        let names = ["a.example", "A.example", "a.exampLe", "aexample", "ae.xample"];
+        for (index, one) in names.iter().enumerate() {
+            assert_eq!(of(one), of(one));
+            assert!(names[..index].iter().all(|other| of(other) != of(one)), "{one}");
+        }
+    }
+}

@@ -342,6 +342,7 @@ impl ResolverHabits {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exchange::tests::answer;
     use super::*;
 
     fn client(number: u32) -> IpAddr {
@@ -375,5 +376,214 @@ mod tests {
         assert_eq!(resolver.names_sharing(client(9)), 3);
         resolver.learn_address(4, client(8));
         assert_eq!(resolver.names_sharing(client(9)), 0);
+    }
+
+    #[test]
+    fn the_hand_goes_round_and_round() {
+        let mut habits = ResolverHabits::default();
+        let server = client(7);
+        for number in 0..3 * MOST_PAIRS as u32 + 5 {
+            habits.entry(client(number), server).answers = 1;
+            assert!(habits.get(client(number), server).is_some());
+            assert!(habits.entries.len() <= MOST_PAIRS && habits.index.len() == habits.entries.len());
+        }
+        // Of pairs used once each, the latest are kept.
+        let kept = (0..3 * MOST_PAIRS as u32 + 5).filter(|number| habits.get(client(*number), server).is_some());
+        assert!(kept.eq(2 * MOST_PAIRS as u32 + 5..3 * MOST_PAIRS as u32 + 5));
+    }
+
+    /// An answer of so many to ordinary questions.
+    fn ordinary(flags: u16, ttl: u8, ip_id: u16) -> Answer {
+        answer(flags, "a.example", 1, &[(1, &[93, 184, 216, 34])], (ttl, ip_id, 0))
+    }
+
+    fn asked(ip_id: u16, edns: bool) -> AskedBy {
+        AskedBy {
+            frame: crate::packet::frame::FrameNumber::new(0, 1),
+            at: crate::time::Timestamp::EPOCH,
+            marks: crate::packet::path_marks::PathMarks {
+                ip_id: Some(ip_id),
+                ..Default::default()
+            },
+            edns,
+            recursion_desired: true,
+            mixes_case: false,
+            case_hash: 1,
+        }
+    }
+
+    /// A resolver that has given an answer from each TTL.
+    fn used_to(ttls: &[u8]) -> Resolver {
+        let mut resolver = Resolver::default();
+        ttls.iter()
+            .for_each(|ttl| resolver.learn(&ordinary(0x0180, *ttl, 9), None));
+        resolver
+    }
+
+    #[test]
+    fn five_answers_make_a_habit() {
+        for (answers, habit) in [(4, false), (5, true), (6, true)] {
+            let resolver = used_to(&vec![60; answers]);
+            assert_eq!(resolver.never_authoritative(), habit, "{answers}");
+            assert_eq!(resolver.is_usual_ttl(60), habit);
+            assert_eq!(resolver.is_usual_ttl(61), habit);
+            assert!(!resolver.is_usual_ttl(62) && !resolver.is_usual_ttl(58));
+            assert_eq!(resolver.link_source_unlike(3), habit.then_some(0));
+            assert_eq!(resolver.link_source_unlike(0), None);
+            assert_eq!(resolver.usual_ttl_unlike(50, false), habit.then_some(60));
+            // The odd one itself does not count.
+            assert_eq!(
+                used_to(&[&vec![60; answers][..], &[50]].concat()).usual_ttl_unlike(50, true),
+                habit.then_some(60)
+            );
+        }
+        let mut resolver = used_to(&[60; 9]);
+        resolver.learn(&ordinary(0x0580, 60, 9), None);
+        assert!(!resolver.never_authoritative());
+        let mut moved = ordinary(0x0180, 60, 9);
+        moved.marks.link_source = 4;
+        resolver.learn(&moved, None);
+        assert_eq!(resolver.link_source_unlike(3), None);
+    }
+
+    #[test]
+    fn a_usual_ttl_is_nearly_all_and_the_other_next_to_none() {
+        // 60 apart from one in five is usual enough, less is not.
+        let usual = |same: usize, others: &[u8]| used_to(&[others, &vec![60; same]].concat());
+        assert_eq!(usual(8, &[58, 56]).usual_ttl_unlike(40, false), Some(60));
+        assert_eq!(usual(7, &[58, 56, 54]).usual_ttl_unlike(40, false), None);
+        // One in twenty may be the odd one, long ago.
+        assert_eq!(usual(19, &[40]).usual_ttl_unlike(40, false), Some(60));
+        assert_eq!(usual(18, &[40]).usual_ttl_unlike(40, false), None);
+        // A hop more or less is none.
+        assert_eq!(usual(10, &[]).usual_ttl_unlike(61, false), None);
+        assert_eq!(usual(10, &[]).usual_ttl_unlike(62, false), Some(60));
+        // A route that has changed of late, with many answers behind it.
+        let mut turned = vec![60; 60];
+        turned.extend([40, 60, 60]);
+        assert_eq!(used_to(&turned).usual_ttl_unlike(40, false), None);
+        turned.push(60);
+        assert_eq!(used_to(&turned).usual_ttl_unlike(40, false), None);
+        turned.push(60);
+        assert_eq!(used_to(&turned).usual_ttl_unlike(40, false), Some(60));
+        turned.push(40);
+        assert_eq!(used_to(&turned).usual_ttl_unlike(40, true), Some(60));
+        turned.push(40);
+        assert_eq!(used_to(&turned).usual_ttl_unlike(40, true), None);
+    }
+
+    #[test]
+    fn a_ttl_is_foreign_if_none_was_near() {
+        assert!(!Resolver::default().is_foreign_ttl(60));
+        let resolver = used_to(&[60]);
+        let foreign: Vec<u8> = (57..=63).filter(|ttl| resolver.is_foreign_ttl(*ttl)).collect();
+        assert_eq!(foreign, [57, 58, 62, 63]);
+    }
+
+    #[test]
+    fn edns_and_case_are_kept_or_not() {
+        let mut resolver = Resolver::default();
+        let with_edns = Answer {
+            edns: true,
+            ..ordinary(0x0180, 60, 9)
+        };
+        for count in 1..=6 {
+            resolver.learn(&with_edns, Some(&asked(1, true)));
+            // What was not asked for is not owed.
+            resolver.learn(&ordinary(0x0180, 60, 9), Some(&asked(1, false)));
+            assert_eq!(resolver.always_speaks_edns(), count >= 5, "{count}");
+        }
+        resolver.learn(&ordinary(0x0180, 60, 9), Some(&asked(1, true)));
+        assert!(!resolver.always_speaks_edns());
+
+        let mut resolver = Resolver::default();
+        let mixed = |case_hash| AskedBy {
+            mixes_case: true,
+            case_hash,
+            ..asked(1, false)
+        };
+        let kept = ordinary(0x0180, 60, 9);
+        resolver.learn(&kept, Some(&mixed(kept.case_hash)));
+        assert!(!resolver.keeps_case());
+        resolver.learn(&kept, Some(&mixed(kept.case_hash)));
+        assert!(resolver.keeps_case());
+        resolver.learn(&kept, Some(&mixed(5)));
+        assert!(!resolver.keeps_case());
+    }
+
+    #[test]
+    fn ids_taken_from_the_question_are_recognised() {
+        for (question, answered, copied) in [
+            (5, 5, Some((5, 0))),
+            (5, 6, Some((6, 1))),
+            (5, 7, None),
+            (5, 4, None),
+            (2, 2, Some((2, 0))),
+            // Everybody's.
+            (1, 1, None),
+            (1, 2, None),
+            (0, 0, None),
+            (u16::MAX, 0, None),
+        ] {
+            let found = copied_id(&asked(question, false), &ordinary(0x0180, 60, answered));
+            assert_eq!(found, copied, "{question} {answered}");
+        }
+        let share = |copied: usize, others: usize| {
+            let mut resolver = Resolver::default();
+            (0..copied).for_each(|_| resolver.learn_id(&asked(7, false), &ordinary(0x0180, 60, 7)));
+            (0..others).for_each(|_| resolver.learn_id(&asked(7, false), &ordinary(0x0180, 60, 99)));
+            resolver.copies_ids()
+        };
+        assert!(share(3, 0) && share(9, 1) && share(18, 2));
+        assert!(!share(2, 0) && !share(8, 1) && !share(17, 2));
+    }
+
+    #[test]
+    fn the_fastest_answer_is_known_after_ten() {
+        let mut resolver = Resolver::default();
+        let times: [u64; 10] = [40, 30, 35, 20, 25, 50, 60, 22, 70, 80];
+        for (index, millis) in times.into_iter().enumerate() {
+            assert_eq!(resolver.floor_without(None), None, "{index}");
+            let taken = Answer {
+                round_trip: Some(Duration::from_millis(millis)),
+                ..ordinary(0x0180, 60, 9)
+            };
+            resolver.learn(&taken, None);
+        }
+        let floor = |apart: Option<u64>| resolver.floor_without(apart.map(Duration::from_millis));
+        assert_eq!(floor(None), Some(Duration::from_millis(20)));
+        assert_eq!(floor(Some(20)), Some(Duration::from_millis(22)));
+        assert_eq!(floor(Some(22)), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_sink_is_shared_by_unrelated_domains() {
+        let mut resolver = Resolver::default();
+        resolver.learn_sink(client(9), 1);
+        resolver.learn_sink(client(9), 1);
+        assert!(!resolver.is_shared_sink(client(9)));
+        resolver.learn_sink(client(8), 2);
+        assert!(!resolver.is_shared_sink(client(9)) && !resolver.is_shared_sink(client(8)));
+        resolver.learn_sink(client(9), 2);
+        assert!(resolver.is_shared_sink(client(9)) && !resolver.is_shared_sink(client(8)));
+    }
+
+    #[test]
+    fn a_portal_answers_everything_alike_from_the_start() {
+        let mut resolver = Resolver::default();
+        assert_eq!(resolver.names_sharing_from_the_start(client(9)), 0);
+        resolver.learn_address(1, client(9));
+        resolver.learn_address(2, client(9));
+        assert_eq!(resolver.names_sharing_from_the_start(client(9)), 2);
+        assert_eq!(resolver.names_sharing_from_the_start(client(8)), 0);
+        resolver.learn_address(3, client(8));
+        resolver.learn_address(4, client(8));
+        assert_eq!(
+            (
+                resolver.names_sharing(client(8)),
+                resolver.names_sharing_from_the_start(client(8))
+            ),
+            (2, 0)
+        );
     }
 }

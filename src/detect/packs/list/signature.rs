@@ -200,6 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_says_whose_doing_it_shows() {
+        let kazakhstan = || Some("KZ".to_owned());
+        for (name, told) in [
+            ("a_prod_x", (Scope::Product, 6, None)),
+            ("prd_x", (Scope::Product, 6, None)),
+            ("a_nat_kz_x", (Scope::National, 6, kazakhstan())),
+            ("c_isp_kz_x", (Scope::Isp, 6, kazakhstan())),
+            ("isp_kz", (Scope::Isp, 6, kazakhstan())),
+            ("d_corp_kz_x", (Scope::Institution, 5, kazakhstan())),
+            ("d_corp_KZ", (Scope::Institution, 5, None)),
+            ("c_isp_kaz", (Scope::Isp, 6, None)),
+            ("c_isp", (Scope::Isp, 6, None)),
+            ("e_unk_kz", (Scope::Vague, 3, None)),
+            ("", (Scope::Vague, 3, None)),
+        ] {
+            assert_eq!(meaning(name), told, "{name}");
+        }
+    }
+
+    #[test]
     fn signatures_may_come_as_one_object() {
         let text = "{\n  \"b_nat_qa\": \"censor\",\n\n  \"e_unk_x\": \"x y z\"\n}";
         let list = read("b.json", text.as_bytes()).unwrap();
