@@ -411,9 +411,9 @@ mod tests {
     #[test]
     fn a_flow_is_given_up_by_the_class_it_is_in_now() {
         let mut table = FlowTable::<Held>::new(3);
-        let made = table.insert(key(1), at(0), Patience::Opening);
-        let gone = table.insert(key(2), at(1), Patience::Opening);
-        let opening = table.insert(key(3), at(2), Patience::Opening);
+        let made = insert(&mut table, key(1), at(0), Patience::Opening);
+        let gone = insert(&mut table, key(2), at(1), Patience::Opening);
+        let opening = insert(&mut table, key(3), at(2), Patience::Opening);
         table.touch(made, at(3), Patience::Established);
         table.remove(gone);
         assert_eq!(table.next_victim(), Some(opening));

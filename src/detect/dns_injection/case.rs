@@ -508,7 +508,7 @@ mod tests {
     use super::super::exchange::tests::answer;
     use super::*;
     use crate::finding::finding::Device;
-    use crate::flow::asked::NameText;
+    use crate::flow::name_text::NameText;
     use crate::packet::path_marks::PathMarks;
     use crate::payload::dns_message::RecordType;
     use crate::time::Timestamp;
@@ -519,7 +519,7 @@ mod tests {
             transaction: 7,
             name_hash: 1,
             qtype: RecordType::A,
-            name: NameText::from("a.example").unwrap(),
+            name: NameText::lower("a.example"),
             asked,
             times_asked: 1,
             last: Timestamp::EPOCH,

@@ -383,7 +383,8 @@ mod tests {
         let mut habits = ResolverHabits::default();
         let server = client(7);
         for number in 0..3 * MOST_PAIRS as u32 + 5 {
-            habits.entry(client(number), server).answers = 1;
+            let place = habits.place(client(number), server);
+            habits.at_mut(place).answers = 1;
             assert!(habits.get(client(number), server).is_some());
             assert!(habits.entries.len() <= MOST_PAIRS && habits.index.len() == habits.entries.len());
         }
