@@ -52,6 +52,8 @@ const LEAST_HEAD_BYTES: usize = 1 << 20;
 struct Held {
     standing: Standing,
     suspicion_queued: bool,
+    /// Something was found in it. Given up, it would be found again in what comes after.
+    told: bool,
     flow: Option<Flow>,
     memories: Memories,
 }
@@ -86,6 +88,7 @@ impl Recycle for Held {
     fn recycle(&mut self) {
         self.flow = None;
         self.suspicion_queued = false;
+        self.told = false;
         self.standing = Standing::Open;
     }
 }
@@ -100,6 +103,10 @@ impl Tenant for Held {
     fn fetch(&self) {
         prefetch_all::<_, HOT_LINES>(self);
         prefetch(&self.memories);
+    }
+
+    fn stays(&self) -> bool {
+        self.suspicion_queued || self.told
     }
 }
 
@@ -459,8 +466,10 @@ impl Shard {
             ending,
             at,
         };
+        let before = self.docket.len();
         self.detectors
             .conclude(&conclusion, &mut held.memories, &mut self.habits, &mut self.docket);
+        held.told |= self.docket.len() > before;
     }
 
     fn end_flow(&mut self, id: SlotId, ending: Ending, at: Timestamp) {

@@ -46,6 +46,12 @@ impl Docket {
         std::mem::take(&mut self.shown)
     }
 
+    /// How much has been filed since the last [`Self::take`].
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.filed.len()
+    }
+
     /// Whether nothing has been filed since the last [`Self::take`].
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -42,6 +42,10 @@ impl Patience {
     }
 }
 
+/// How many flows of a class that are to stay are passed over for one that is not. They are queued anew, so that they are
+/// not met again soon.
+const MOST_PASSED_OVER: usize = 64;
+
 /// What is created once and then used again for other flows, so that what it has allocated is kept.
 pub trait Recycle: Default {
     /// Forgets everything but allocated memory.
@@ -55,6 +59,11 @@ pub trait Tenant: Recycle {
 
     /// Fetches what the flow's next packet will touch in the slot, before that is read.
     fn fetch(&self);
+
+    /// Whether the flow is given up only where there is nothing else to give up.
+    fn stays(&self) -> bool {
+        false
+    }
 }
 
 /// Names a flow in a table.
@@ -307,17 +316,28 @@ impl<T: Tenant> FlowTable<T> {
         None
     }
 
-    /// The flow to give up for a new one: the one queued longest in the cheapest class.
+    /// The flow to give up for a new one: the one queued longest in the cheapest class, those that are to stay passed over.
     pub fn next_victim(&mut self) -> Option<SlotId> {
+        let mut last_resort = None;
         for patience in Patience::ALL {
-            while let Some((_, id)) = self.queues[patience as usize].take_first() {
+            let mut passed_over = 0;
+            while passed_over < MOST_PASSED_OVER
+                && let Some((_, id)) = self.queues[patience as usize].take_first()
+            {
                 let slot = &self.slots[id.index as usize];
-                if slot.generation == id.generation && slot.patience == patience {
+                if slot.generation != id.generation || slot.patience != patience {
+                    continue;
+                }
+                if !slot.held.stays() {
                     return Some(id);
                 }
+                passed_over += 1;
+                last_resort = last_resort.or(Some(id));
+                let deadline = slot.last.plus(patience.span());
+                self.queue(patience, deadline, id);
             }
         }
-        None
+        last_resort
     }
 
     /// Any flow left, in slot order: to conclude all at the end.
@@ -343,7 +363,7 @@ mod tests {
     use crate::packet::endpoint::Endpoint;
 
     #[derive(Debug, Default)]
-    struct Held(u32, Option<FlowKey>);
+    struct Held(u32, Option<FlowKey>, bool);
 
     impl Recycle for Held {
         fn recycle(&mut self) {
@@ -357,6 +377,10 @@ mod tests {
         }
 
         fn fetch(&self) {}
+
+        fn stays(&self) -> bool {
+            self.2
+        }
     }
 
     fn insert(table: &mut FlowTable<Held>, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
@@ -406,6 +430,34 @@ mod tests {
             table.remove(expected);
         }
         assert_eq!(table.next_victim(), None);
+    }
+
+    #[test]
+    fn a_flow_that_is_to_stay_is_given_up_last() {
+        let mut table = FlowTable::<Held>::new(3);
+        let dear = insert(&mut table, key(1), at(0), Patience::Closed);
+        table.get_mut(dear).2 = true;
+        let cheap = insert(&mut table, key(2), at(1), Patience::Closed);
+        let established = insert(&mut table, key(3), at(2), Patience::Established);
+        for expected in [cheap, established, dear] {
+            assert_eq!(table.next_victim(), Some(expected));
+            table.remove(expected);
+        }
+        assert_eq!(table.next_victim(), None);
+    }
+
+    #[test]
+    fn a_table_of_flows_that_are_to_stay_gives_way_all_the_same() {
+        let mut table = FlowTable::<Held>::new(300);
+        for port in 0..300 {
+            let id = insert(&mut table, key(port), at(0), Patience::Closed);
+            table.get_mut(id).2 = true;
+        }
+        for _ in 0..300 {
+            let victim = table.next_victim().expect("a flow");
+            table.remove(victim);
+        }
+        assert!(table.is_empty());
     }
 
     #[test]
