@@ -8,7 +8,7 @@ use clap::Args;
 /// The most flows, or the memory for them.
 #[derive(Args, Debug)]
 pub(super) struct Room {
-    /// The most flows held at once [default: 262144, in watch 131072]
+    /// The most flows held at once [default: 262144, in watch 98304]
     #[arg(long, value_name = "N")]
     flows: Option<NonZeroUsize>,
 

@@ -39,9 +39,9 @@ pub struct Settings {
 /// The most flows held at once unless told otherwise.
 pub const FLOWS: usize = 1 << 18;
 
-/// The same for who watches an interface, day and night: so many flows of TCP take some 400 MiB, so that an uplink can be
-/// watched within 512 MiB, whatever goes over it.
-pub const FLOWS_WATCHED: usize = 1 << 17;
+/// The same for who watches an interface, day and night: so many flows of TCP take some 320 MiB. With the ring and all else
+/// an uplink can be watched within 512 MiB, whatever goes over it.
+pub const FLOWS_WATCHED: usize = 96 << 10;
 
 /// How many flows find room in `bytes` bytes, at least one for each shard.
 #[must_use]
