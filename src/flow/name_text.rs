@@ -10,8 +10,7 @@ use crate::payload::dns_name::Name;
 /// The longest name of the DNS in text, in octets (RFC 1035 section 2.3.4: 255 octets on the wire).
 pub const LONGEST: usize = 253;
 
-/// Names up to this many octets lie in place; with it a [`NameText`] is 56 bytes. The names that browsers ask for are
-/// 20 octets long on average, and few are longer than 50.
+/// Names up to this many octets lie in place, longer ones are allocated; with it a [`NameText`] is 56 bytes.
 const SHORT: usize = 48;
 
 /// A name in text, of at most [`LONGEST`] octets.
