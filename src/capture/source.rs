@@ -26,6 +26,21 @@ pub struct Record {
     pub interface: u16,
 }
 
+impl Record {
+    /// The frame, of which it says where in `bytes` it lies: the memory of its [`RecordBatch`].
+    #[inline]
+    #[must_use]
+    pub fn frame<'a>(&self, bytes: &'a [u8]) -> Frame<'a> {
+        Frame {
+            number: self.number,
+            at: self.at,
+            bytes: &bytes[self.offset..self.offset + self.captured as usize],
+            wire_len: self.wire_len,
+            link: self.link,
+        }
+    }
+}
+
 /// A run of records of one file, in file order, over one piece of memory.
 #[derive(Clone, Debug, Default)]
 pub struct RecordBatch {
@@ -39,13 +54,7 @@ impl RecordBatch {
     /// The frame of `record`, which must be one of this batch.
     #[must_use]
     pub fn frame(&self, record: &Record) -> Frame<'_> {
-        Frame {
-            number: record.number,
-            at: record.at,
-            bytes: &self.bytes[record.offset..record.offset + record.captured as usize],
-            wire_len: record.wire_len,
-            link: record.link,
-        }
+        record.frame(&self.bytes)
     }
 }
 

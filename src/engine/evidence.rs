@@ -317,13 +317,7 @@ impl Evidence {
         }
         let mut outcome = Ok(());
         for (record, bytes) in &taken {
-            let frame = Frame {
-                number: record.number,
-                at: record.at,
-                bytes: &bytes[record.offset..record.offset + record.captured as usize],
-                wire_len: record.wire_len,
-                link: record.link,
-            };
+            let frame = record.frame(bytes);
             let convicted = match part_of(frame) {
                 Some(PartOf::Flow(of)) => {
                     if !self.flows.contains_key(&of.key) && of.ends.iter().any(|ip| self.clients.contains_key(ip)) {

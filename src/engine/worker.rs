@@ -19,7 +19,6 @@ use crate::finding::finding::Finding;
 use crate::finding::summary::Coverage;
 use crate::finding::tls_shown::TlsShown;
 use crate::packet::dissect::Undissected;
-use crate::packet::frame::Frame;
 use crate::packet::host_pair::HostPair;
 use crate::packet::link::Peeled;
 use crate::time::Timestamp;
@@ -160,13 +159,7 @@ impl Worker {
         let mut arrivals = ArrayVec::<(usize, Arrival<'_>), AT_ONCE>::new();
         for assigned in batch.iter().take(AT_ONCE) {
             let record = &assigned.record;
-            let frame = Frame {
-                number: record.number,
-                at: record.at,
-                bytes: &bytes[record.offset..record.offset + record.captured as usize],
-                wire_len: record.wire_len,
-                link: record.link,
-            };
+            let frame = record.frame(bytes);
             let shard = assigned.shard() / self.workers;
             let arrival = Arrival::of(frame, assigned.peeled);
             self.shards[shard].announce(&arrival);
