@@ -32,6 +32,7 @@ use crate::detect::detector::{Attention, Carried, Conclusion, Detector, Ending, 
 use crate::detect::packs::facts::Facts;
 use crate::detect::packs::pack::Pack;
 use crate::finding::docket::Docket;
+use crate::finding::evidence::BlockAnswerObservation;
 use crate::finding::finding::{Kind, Party};
 use crate::finding::verdict::Verdict;
 use crate::flow::flow::Flow;
@@ -94,8 +95,7 @@ impl Detector for DnsInjection {
     }
 
     fn rests(&self, flow: &Flow, _memory: &Exchanges) -> bool {
-        let conversation = flow.conversation();
-        conversation.client.port != PORT && conversation.server.port != PORT
+        !flow.key().has_port(PORT)
     }
 
     fn conclude(
@@ -281,13 +281,15 @@ fn learn(
     let differs = others().any(|other| other.differs_from(answer) || other.marks.ttl.abs_diff(answer.marks.ttl) > 1);
     habits.learn_named(&answer.addresses);
     let resolver = habits.at_mut(place);
-    let speaks =
-        block_answer::may_block(question, answer) || block_answer::is_of_made_up_names(answer, Some(&*resolver));
+    let made_up = block_answer::improbable(question, answer);
+    let speaks = made_up.is_some()
+        || block_answer::may_block(question, answer)
+        || block_answer::is_of_made_up_names(answer, Some(&*resolver));
     let suspicious = oddness.any() || differs || speaks;
     if let Some(address) = answer.addresses.first() {
         resolver.learn_address(question.name_hash, *address);
     }
-    if answer.is_bogon() || block_answer::is_impossible(question, answer) {
+    if answer.is_bogon() || made_up == Some(BlockAnswerObservation::ImpossibleName) {
         for address in &answer.addresses {
             resolver.learn_sink(*address, block_answer::domain_hash(&question.name));
         }

@@ -90,6 +90,12 @@ impl FlowKey {
         }
     }
 
+    /// Whether either end uses `port`.
+    #[must_use]
+    pub const fn has_port(&self, port: u16) -> bool {
+        self.low.port == port || self.high.port == port
+    }
+
     /// TCP or UDP.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {

@@ -186,15 +186,18 @@ impl<'a> Name<'a> {
     /// written, if the escaped text is longer than the buffer; a host name never is.
     pub fn write_lower<const N: usize>(self, text: &mut arrayvec::ArrayString<N>) -> Option<()> {
         use fmt::Write as _;
-        let plain = |octet: &u8| matches!(octet, 0x21..=0x7e) && !matches!(octet, b'.' | b'\\');
-        if self.is_root() || !self.labels().all(|label| label.iter().all(plain)) {
-            return write!(text, "{self}").ok();
-        }
+        // Without an early end, so that several octets are looked at at once.
+        let plain = |so_far: bool, octet: &u8| so_far & matches!(octet, 0x21..=0x7e) & !matches!(octet, b'.' | b'\\');
         // Each label with a dot behind it.
         let mut dotted = ArrayVec::<u8, MAX_NAME>::new();
+        let mut all_plain = !self.is_root();
         for label in self.labels() {
+            all_plain &= label.iter().fold(true, plain);
             dotted.try_extend_from_slice(label).ok()?;
             dotted.try_push(b'.').ok()?;
+        }
+        if !all_plain {
+            return write!(text, "{self}").ok();
         }
         dotted.pop();
         dotted.make_ascii_lowercase();

@@ -24,6 +24,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use memchr::memrchr;
+
 use super::case::{Circumstances, Dossier, background};
 use super::exchange::{Answer, Exchanges, Question};
 use super::resolver_habits::Resolver;
@@ -67,9 +69,10 @@ const SAFE_V6: [u128; 2] = [
     0x2001_4860_4802_0032_0000_0000_0000_0078,
 ];
 
-/// Whether an answer may be of this kind though nothing else about it is odd. Allocates nothing.
+/// Whether an answer may be of this kind though nothing else about it is odd, and its name is not made up
+/// ([`improbable`]). Allocates nothing.
 pub(super) fn may_block(question: &Question, answer: &Answer) -> bool {
-    answer.acknowledged.is_some() || is_safe_search(question, answer) || is_improbable(question, answer)
+    answer.acknowledged.is_some() || is_safe_search(question, answer)
 }
 
 /// Whether this resolver gave the answer's address for names that cannot exist.
@@ -280,8 +283,8 @@ const SPECIAL: [&str; 9] = [
     "arpa",
 ];
 
-/// Whether a name was given a public address that cannot exist, or hardly.
-pub(super) fn is_improbable(question: &Question, answer: &Answer) -> bool {
+/// Whether [`improbable`] says anything.
+fn is_improbable(question: &Question, answer: &Answer) -> bool {
     improbable(question, answer).is_some()
 }
 
@@ -291,29 +294,30 @@ fn is_random(question: &Question, answer: &Answer) -> bool {
 }
 
 /// Whether an address was given to a name that cannot exist.
-pub(super) fn is_impossible(question: &Question, answer: &Answer) -> bool {
+fn is_impossible(question: &Question, answer: &Answer) -> bool {
     improbable(question, answer) == Some(BlockAnswerObservation::ImpossibleName)
 }
 
-fn improbable(question: &Question, answer: &Answer) -> Option<BlockAnswerObservation> {
+/// Whether a name was given a public address that cannot exist, or hardly.
+pub(super) fn improbable(question: &Question, answer: &Answer) -> Option<BlockAnswerObservation> {
     let public = |address: &IpAddr| AddressClass::of(*address) == AddressClass::Public;
     let name = question.name.as_str();
     if !matches!(question.qtype, RecordType::A | RecordType::AAAA)
         || answer.rcode != rcode::NOERROR
         || answer.addresses.is_empty()
-        || !answer.addresses.iter().all(public)
         || !answer.alias.is_empty()
         || name.is_empty()
+        || !answer.addresses.iter().all(public)
     {
         return None;
     }
-    let top = name.rsplit('.').next().unwrap_or(name);
     let letters = |label: &str| !label.is_empty() && label.bytes().all(|octet| octet.is_ascii_lowercase());
-    if !name.contains('.') {
+    let Some(last_dot) = memrchr(b'.', name.as_bytes()) else {
         // Chromium makes up three names of 7 to 15 letters each; a host of the house is not at a public address.
         let made_up = letters(name) && (7..=15).contains(&name.len());
         return made_up.then_some(BlockAnswerObservation::ImpossibleName);
-    }
+    };
+    let top = &name[last_dot + 1..];
     if letters(top)
         && top.len() > 2
         // In the list, and what most names end in.
@@ -323,7 +327,7 @@ fn improbable(question: &Question, answer: &Answer) -> Option<BlockAnswerObserva
     {
         return Some(BlockAnswerObservation::ImpossibleName);
     }
-    if !name.split('.').any(looks_random) {
+    if name.len() < SHORTEST_RANDOM || !name.split('.').any(looks_random) {
         return None;
     }
     let domain = psl::domain_str(name)?;
@@ -332,14 +336,20 @@ fn improbable(question: &Question, answer: &Answer) -> Option<BlockAnswerObserva
     (alone && looks_random(label)).then_some(BlockAnswerObservation::ImprobableName)
 }
 
+/// The shortest label that looks as if nobody had chosen it, in octets [E].
+const SHORTEST_RANDOM: usize = 12;
+
 /// Whether a label looks as if nobody had chosen it: long, and back and forth between letters and digits [E].
 fn looks_random(label: &str) -> bool {
     let octets = label.as_bytes();
+    if octets.len() < SHORTEST_RANDOM {
+        return false;
+    }
     let turns = octets
         .windows(2)
         .filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit())
         .count();
-    octets.len() >= 12 && turns >= 4 && octets.iter().all(u8::is_ascii_alphanumeric)
+    turns >= 4 && octets.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Whether `address` is a public resolver that filters because its users choose it for that: OpenDNS, Quad9,

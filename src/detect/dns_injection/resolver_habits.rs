@@ -314,6 +314,10 @@ impl ResolverHabits {
             resolver: Resolver::default(),
         };
         let at = if self.entries.len() < MOST_PAIRS {
+            if self.entries.capacity() == 0 {
+                // Pages that are never written to cost nothing, growing would copy every pair.
+                self.entries.reserve_exact(MOST_PAIRS);
+            }
             self.entries.push(entry);
             self.entries.len() - 1
         } else {
