@@ -1,6 +1,8 @@
 //! Fetches memory before it is needed, so that many packets wait for memory at the same time instead of one after
 //! another. Only a hint: no result depends on it, and where the processor knows none it is nothing.
 
+use std::ops::Range;
+
 /// A cache line, in bytes, on the processors this is built for.
 const LINE: usize = 64;
 
@@ -10,13 +12,14 @@ pub(crate) fn prefetch<T>(value: &T) {
     line(std::ptr::from_ref(value).cast());
 }
 
-/// Fetches the first `LINES` lines of `value`.
+/// Fetches the lines in which the bytes `span` of `value` lie.
 #[inline]
-pub(crate) fn prefetch_all<T, const LINES: usize>(value: &T) {
+pub(crate) fn prefetch_span<T>(value: &T, span: Range<usize>) {
     let start: *const i8 = std::ptr::from_ref(value).cast();
-    for at in (0..size_of::<T>().min(LINES * LINE)).step_by(LINE) {
+    for at in span.clone().step_by(LINE) {
         line(start.wrapping_add(at));
     }
+    line(start.wrapping_add(span.end.saturating_sub(1)));
 }
 
 #[inline]

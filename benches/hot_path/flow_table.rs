@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use blockscope::finding::finding::Protocol;
-use blockscope::flow::flow_key::FlowKey;
+use blockscope::flow::flow_key::{End, FlowKey};
 use blockscope::flow::flow_table::{FlowTable, Patience, Recycle, SlotId, Tenant};
 use blockscope::packet::endpoint::Endpoint;
 use blockscope::time::Timestamp;
@@ -36,7 +36,7 @@ impl Tenant for Held {
         self.key.as_ref()
     }
 
-    fn fetch(&self) {}
+    fn fetch(&self, _: End) {}
 }
 
 fn insert(table: &mut FlowTable<Held>, key: FlowKey, at: Timestamp, patience: Patience) -> SlotId {
@@ -75,7 +75,7 @@ fn full(flows: u32) -> FlowTable<Held> {
 fn look_up(table: &mut FlowTable<Held>, keys: &[FlowKey], mut then: impl FnMut(&mut FlowTable<Held>, &FlowKey)) {
     for batch in keys.chunks(AT_ONCE) {
         batch.iter().for_each(|key| table.announce(key));
-        batch.iter().for_each(|key| table.expect(key));
+        batch.iter().for_each(|key| table.expect(key, End::Low));
         batch.iter().for_each(|key| then(table, black_box(key)));
     }
 }

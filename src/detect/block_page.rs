@@ -96,9 +96,11 @@ impl Detector for BlockPage {
         }
         // A page without a status line answers only as the first thing after a request.
         let first_answer = || {
-            flow.asked
-                .as_ref()
-                .is_some_and(|asked| flow.side(Party::Server).last_data.is_none_or(|data| data.at < asked.at))
+            flow.asked.as_ref().is_some_and(|asked| {
+                flow.side(Party::Server)
+                    .last_data()
+                    .is_none_or(|data| data.at < asked.at)
+            })
         };
         if memory.answers.len() < ANSWERS
             && (looks_like_response(segment.payload) || (is_page(segment.payload) && first_answer()))

@@ -1,5 +1,6 @@
 //! The one list of detectors: a new one adds its line to `detectors!`, beside those that look at the same flows.
 
+use std::mem::offset_of;
 use std::net::IpAddr;
 
 use super::block_page::BlockPage;
@@ -24,7 +25,7 @@ use crate::finding::summary::Coverage;
 use crate::flow::boxes::Boxes;
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
-use crate::prefetch::prefetch_all;
+use crate::prefetch::prefetch_span;
 
 /// Writes the set, its memories and its habits out for lists of detectors, so that a call is direct and each memory lies in
 /// place: those of detectors that look at every flow, or at flows of UDP, in the flow's slot; those of detectors that look
@@ -178,7 +179,7 @@ impl Memories {
     #[inline]
     pub fn fetch(&self) {
         if let Some(streams) = &self.streams {
-            prefetch_all::<_, 3>(&**streams);
+            prefetch_span(&**streams, 0..offset_of!(StreamMemories, rst_injection));
         }
     }
 }

@@ -104,7 +104,7 @@ impl Stall {
         if peer.fin.is_some() || peer.reset.is_some() {
             return;
         }
-        let sent = before.as_ref().or(side.last_data.as_ref());
+        let sent = before.as_ref().or(side.last_data());
         let mut open = Box::new(Self {
             party: sender,
             trying,

@@ -165,7 +165,7 @@ fn breaks_off(flow: &Flow, stall: &Stall) -> bool {
         Party::Server => stall.trying == Trying::Data,
         Party::Client => {
             let cut = server
-                .last_data
+                .last_data()
                 .is_some_and(|last| last.span == u32::from(server.largest));
             cut || (stall.trying == Trying::Data && client.bytes >= LEAST_BYTES)
         }

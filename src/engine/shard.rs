@@ -1,5 +1,6 @@
 //! One sixty-fourth of the traffic: the frames of the host pairs that hash to it, judged in capture order.
 
+use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::flow::waiting::Waiting;
 use crate::packet::frame::Frame;
 use crate::packet::link::Peeled;
 use crate::packet::packet::{Datagram, IcmpError, Packet, Segment, Transport};
-use crate::prefetch::{prefetch, prefetch_all};
+use crate::prefetch::{prefetch, prefetch_span};
 use crate::time::Timestamp;
 
 /// How many shards there are, whatever the number of threads: threads own ranges of them, so that even what is given
@@ -57,9 +58,6 @@ struct Held {
     flow: Option<Flow>,
     memories: Memories,
 }
-
-/// Lines of memory an ordinary packet touches of a [`Held`]: the key, the flow's clocks and counts, and both its sides.
-const HOT_LINES: usize = 9;
 
 /// How much of a flow's packets is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,8 +98,13 @@ impl Tenant for Held {
     }
 
     #[inline]
-    fn fetch(&self) {
-        prefetch_all::<_, HOT_LINES>(self);
+    fn fetch(&self, sender: End) {
+        // Whether there is a flow cannot be asked before it is there; where it lies is known.
+        let flow = offset_of!(Self, flow);
+        prefetch_span(self, 0..flow + Flow::TOP);
+        for span in Flow::sides_touched(sender) {
+            prefetch_span(self, flow + span.start..flow + span.end);
+        }
         prefetch(&self.memories);
     }
 
@@ -190,8 +193,8 @@ impl Shard {
 
     /// Fetches the announced flow, some time before its packet is judged.
     pub fn expect(&self, arrival: &Arrival<'_>) {
-        if let Some((key, _)) = &arrival.flow {
-            self.table.expect(key);
+        if let Some((key, end)) = &arrival.flow {
+            self.table.expect(key, *end);
         }
     }
 

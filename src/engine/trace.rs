@@ -143,6 +143,6 @@ fn silence(flow: &Flow) -> Duration {
 fn took(flow: &Flow) -> Duration {
     let asked = flow.asked.as_ref().filter(|_| flow.requests == 1);
     let from = asked.map_or(flow.started, |asked| asked.at);
-    let last = flow.side(Party::Server).last_data;
+    let last = flow.side(Party::Server).last_data();
     last.map_or(Duration::ZERO, |last| last.at.since(from))
 }

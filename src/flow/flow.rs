@@ -1,5 +1,7 @@
 //! One conversation, and what is known of it before the next packet.
 
+use std::mem::offset_of;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::asked::Asked;
@@ -125,6 +127,17 @@ impl Flow {
             handshake_done: None,
             readings: 0,
         }
+    }
+
+    /// So many of its first bytes every packet touches.
+    pub const TOP: usize = offset_of!(Self, sides);
+
+    /// Where an ordinary packet of `sender` touches the sides.
+    #[must_use]
+    pub const fn sides_touched(sender: End) -> [Range<usize>; 2] {
+        let own = Self::TOP + sender.index() * size_of::<Side>();
+        let peer = Self::TOP + sender.other().index() * size_of::<Side>();
+        [own..own + Side::TOUCHED, peer..peer + Side::TOUCHED_BY_PEER]
     }
 
     /// The endpoints and the protocol.

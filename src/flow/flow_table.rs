@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::flow_key::FlowKey;
+use super::flow_key::{End, FlowKey};
 use super::index::Index;
 use super::waiting::Waiting;
 use crate::prefetch::prefetch;
@@ -57,8 +57,8 @@ pub trait Tenant: Recycle {
     /// The key of the flow that lies in it, if one does.
     fn key(&self) -> Option<&FlowKey>;
 
-    /// Fetches what the flow's next packet will touch in the slot, before that is read.
-    fn fetch(&self);
+    /// Fetches what the flow's next packet, sent by `sender`, will touch in the slot, before that is read.
+    fn fetch(&self, sender: End);
 
     /// Whether the flow is given up only where there is nothing else to give up.
     fn stays(&self) -> bool {
@@ -127,16 +127,16 @@ impl<T: Tenant> FlowTable<T> {
         self.index.prefetch(key.digest());
     }
 
-    /// Fetches the flow that was announced, if there is one. Any order of calls is right; only the time differs.
+    /// Fetches what a packet of `sender` will touch of the flow that was announced, if there is one. Any order of calls is right; only the time differs.
     #[inline]
-    pub fn expect(&self, key: &FlowKey) {
+    pub fn expect(&self, key: &FlowKey, sender: End) {
         if let Some(slot) = self
             .index
             .first(key.digest())
             .and_then(|index| self.slots.get(index as usize))
         {
             prefetch(&slot.last);
-            slot.held.fetch();
+            slot.held.fetch(sender);
         }
     }
 
@@ -376,7 +376,7 @@ mod tests {
             self.1.as_ref()
         }
 
-        fn fetch(&self) {}
+        fn fetch(&self, _: End) {}
 
         fn stays(&self) -> bool {
             self.2

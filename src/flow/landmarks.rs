@@ -12,7 +12,13 @@ pub const NOTES: usize = 8;
 pub(super) struct Ring {
     kept: u8,
     next: u8,
+    /// The place of the last packet with payload, as long as it has one.
+    data: Option<Place>,
 }
+
+/// A place of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u8);
 
 impl Ring {
     /// The places taken, the newest first.
@@ -26,14 +32,22 @@ impl Ring {
         self.next as usize
     }
 
-    /// Takes the next place.
-    pub(super) const fn take(&mut self) -> usize {
-        let place = self.next as usize;
+    /// Takes the next place, for a packet with payload or without.
+    const fn take(&mut self, has_payload: bool) -> usize {
+        let place = self.next;
         self.next = (self.next + 1) % NOTES as u8;
         if (self.kept as usize) < NOTES {
             self.kept += 1;
         }
-        place
+        if has_payload {
+            self.data = Some(Place(place));
+        }
+        place as usize
+    }
+
+    /// Whether the last packet with payload will give way to the next one, which has none.
+    fn parts_with_data(self) -> bool {
+        self.data == Some(Place(self.next))
     }
 }
 
@@ -41,8 +55,8 @@ impl Ring {
 #[derive(Clone, Debug)]
 pub struct Landmarks {
     pub(super) notes: [Note; NOTES],
-    /// Its last packet with payload.
-    pub last_data: Option<Note>,
+    /// Its last packet with payload, once it is no longer among the notes.
+    parted: Option<Note>,
     /// Its first SYN or SYN-ACK.
     pub opening: Option<Note>,
     /// When it repeated that last.
@@ -57,7 +71,7 @@ impl Landmarks {
     /// None.
     pub const NONE: Self = Self {
         notes: [Note::NONE; NOTES],
-        last_data: None,
+        parted: None,
         opening: None,
         opened_again: None,
         fin: None,
@@ -82,6 +96,24 @@ impl Landmarks {
         self.opened_again.is_some()
     }
 
+    /// The last packet with payload of a side whose notes are kept in `ring`.
+    pub(super) fn last_data(&self, ring: Ring) -> Option<&Note> {
+        match ring.data {
+            Some(Place(place)) => Some(&self.notes[usize::from(place)]),
+            None => self.parted.as_ref(),
+        }
+    }
+
+    /// Keeps the note that `make` makes of a packet, with payload or without, in the next place of `ring`.
+    #[inline]
+    pub(super) fn keep(&mut self, ring: &mut Ring, has_payload: bool, make: impl FnOnce() -> Note) {
+        if !has_payload && ring.parts_with_data() {
+            self.parted = Some(self.notes[ring.next()]);
+            ring.data = None;
+        }
+        self.notes[ring.take(has_payload)] = make();
+    }
+
     pub(super) fn learn_opening(&mut self, note: &Note) {
         match self.opening {
             Some(_) => self.opened_again = Some(note.at),
@@ -99,7 +131,7 @@ impl Default for Landmarks {
 impl Recycle for Landmarks {
     fn recycle(&mut self) {
         // The notes stay where they are: nobody asks for more than were made since.
-        (self.last_data, self.opening, self.fin, self.reset) = (None, None, None, None);
+        (self.parted, self.opening, self.fin, self.reset) = (None, None, None, None);
         self.opened_again = None;
     }
 }

@@ -1,5 +1,7 @@
 //! What the packets of one sender usually look like on arrival.
 
+use std::mem::offset_of;
+
 use crate::packet::frame::FrameNumber;
 use crate::packet::path_marks::PathMarks;
 
@@ -48,6 +50,9 @@ pub struct PathProfile {
 }
 
 impl PathProfile {
+    /// So many of its first bytes an ordinary packet touches: of the TTLs most often the first.
+    pub(super) const TOUCHED: usize = offset_of!(Self, ttls) + size_of::<TtlCount>();
+
     /// Learns the packet of `frame`. `opening` tells that it is the SYN or SYN-ACK that anchors the profile.
     pub fn learn(&mut self, marks: &PathMarks, frame: FrameNumber, opening: bool) {
         if opening && self.opening.is_none() {

@@ -1,5 +1,6 @@
 //! One end of a flow, as its own packets show it.
 
+use std::mem::offset_of;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -149,9 +150,21 @@ impl Deref for Side {
 }
 
 impl Side {
+    /// So many of its first bytes an ordinary packet touches.
+    pub(super) const TOUCHED: usize = offset_of!(Self, profile) + PathProfile::TOUCHED;
+
+    /// The same for an ordinary packet of the other side.
+    pub(super) const TOUCHED_BY_PEER: usize = offset_of!(Self, packets);
+
     /// Its last segments, resets left out, newest first.
     pub fn notes(&self) -> impl Iterator<Item = &Note> {
         self.ring.places().map(|place| &self.notes[place])
+    }
+
+    /// Its last packet with payload.
+    #[must_use]
+    pub fn last_data(&self) -> Option<&Note> {
+        Deref::deref(self).last_data(self.ring)
     }
 
     /// Whether a segment looks on arrival as the one before, as far as only its sender or another way could change it.
@@ -196,7 +209,6 @@ impl Side {
             self.data_packets = self.data_packets.saturating_add(1);
             self.bytes = self.bytes.saturating_add(u64::from(segment.payload_len));
             self.largest = self.largest.max(u16::try_from(segment.payload_len).unwrap_or(u16::MAX));
-            landmarks.last_data = Some(note());
         }
         if flags.syn() {
             landmarks.learn_opening(&note());
@@ -205,7 +217,7 @@ impl Side {
         if flags.fin() {
             landmarks.fin.get_or_insert_with(note);
         }
-        landmarks.notes[self.ring.take()] = note();
+        landmarks.keep(&mut self.ring, segment.payload_len > 0, note);
         if self.end.is_none_or(|before| end.is_after(before)) {
             self.end = Some(end);
         }
@@ -222,7 +234,6 @@ impl Side {
     pub(super) fn fetch(&self) {
         if let Some(landmarks) = &self.landmarks {
             prefetch(&landmarks.notes[self.ring.next()]);
-            prefetch(&landmarks.last_data);
         }
     }
 }

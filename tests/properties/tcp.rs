@@ -160,11 +160,14 @@ proptest! {
     #[test]
     fn a_side_knows_the_highest_of_what_it_saw(
         first in first(), heard in first(),
-        seen in proptest::collection::vec((0_u32..1 << 20, 0_u32..1 << 20, 0_u32..3000, 0_u8..16, 0_u64..1 << 40), 1..60),
+        seen in proptest::collection::vec(
+            (0_u32..1 << 20, 0_u32..1 << 20, prop_oneof![4 => Just(0), 1 => 1_u32..3000], 0_u8..16, 0_u64..1 << 40),
+            1..60,
+        ),
     ) {
         let mut side = Side::default();
         let (mut end, mut acked, mut data, mut bytes) = (None, None, 0, 0);
-        let (mut fin, mut reset) = (None, None);
+        let (mut fin, mut reset, mut last_data) = (None, None, None);
         for (index, (ahead, ack, len, kind, at)) in seen.iter().enumerate() {
             let frame = FrameNumber::new(0, index as u64 + 1);
             let payload = vec![0; *len as usize];
@@ -206,6 +209,9 @@ proptest! {
             if flags & TcpFlags::FIN != 0 {
                 fin = fin.or(Some(frame));
             }
+            if *len > 0 {
+                last_data = Some(frame);
+            }
             data += u32::from(*len > 0);
             bytes += u64::from(*len);
         }
@@ -214,6 +220,7 @@ proptest! {
         prop_assert_eq!(side.acked, acked.map(|ahead| number(heard, ahead)));
         prop_assert_eq!((side.packets as usize, side.data_packets, side.bytes), (seen.len(), data, bytes));
         prop_assert_eq!(side.fin.map(|note| note.frame), fin);
+        prop_assert_eq!(side.last_data().map(|note| note.frame), last_data);
         prop_assert_eq!(side.reset.map(|note| note.frame), reset);
         let others = seen.iter().enumerate().rev().filter(|(_, seen)| seen.3 != 0);
         let newest: Vec<u64> = others.map(|(index, _)| index as u64 + 1).take(NOTES).collect();

@@ -127,7 +127,7 @@ impl Case {
         let before = Before {
             stage: flow.stage(),
             sender_end: sender.end,
-            sender_last_data: sender.last_data,
+            sender_last_data: sender.last_data().copied(),
             peer_acked: peer.acked,
             peer_end: peer.end,
             peer_last: peer.notes().next().copied(),
@@ -139,7 +139,7 @@ impl Case {
                 .map_or(Duration::ZERO, |last| at.since(last))
                 .max(forgotten_for(sender, peer)),
             client_data: flow.side(Party::Client).data_packets,
-            server_last_data: flow.side(Party::Server).last_data,
+            server_last_data: flow.side(Party::Server).last_data().copied(),
             round_trip,
             profile: sender.profile,
             two_sided: flow.is_two_sided() && peer.packets > 0,
