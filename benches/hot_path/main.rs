@@ -10,6 +10,7 @@ mod detect;
 mod dissect;
 mod flow_table;
 mod read;
+mod reader;
 mod traffic;
 
 /// Frames and their captured bytes.
@@ -24,6 +25,7 @@ fn main() {
         .measurement_time(Duration::from_millis(500))
         .sample_size(20)
         .configure_from_args();
+    reader::bench(&mut criterion);
     dissect::bench(&mut criterion);
     flow_table::bench(&mut criterion);
     detect::bench(&mut criterion);

@@ -13,7 +13,7 @@ use crate::frames;
 use crate::traffic::{Traffic, dns, mix, web};
 
 /// Watches nothing and keeps nothing.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Control for Nobody {
     fn progress(&mut self, _: Progress, _: u64) {}
