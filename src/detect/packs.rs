@@ -15,5 +15,6 @@
 mod expression;
 pub mod facts;
 pub mod list;
+mod needles;
 pub mod pack;
 pub mod row;

@@ -12,12 +12,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind as Semantics};
 use arrayvec::ArrayString;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
 use super::expression::{Expression, Shape};
+use super::needles::Needles;
 use super::row::{AddressRange, FactKind, Letters, MatchKind, PackError, Row, bits};
 use crate::payload::http_head::Header;
 
@@ -285,13 +285,13 @@ fn preference(row: &Row) -> impl Ord + use<'_> {
 /// All patterns of some kinds, which are looked for in the same text.
 #[derive(Debug)]
 struct Searcher {
-    automaton: AhoCorasick,
-    /// What each of the automaton's patterns stands for.
+    needles: Needles,
+    /// What each of the needles stands for.
     meanings: Vec<Meaning>,
     expressions: Option<Expressions>,
 }
 
-/// What it means to find a pattern of the automaton.
+/// What it means to find a needle.
 #[derive(Debug)]
 enum Meaning {
     /// The row is met, if the very octets are (where they are given).
@@ -348,14 +348,7 @@ impl Searcher {
             }
         }
         let too_many = |error: &dyn std::fmt::Display| PackError::TooMany(error.to_string());
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(Semantics::Standard)
-            // A table of transitions searches half as long, but takes ten times as long to build: more than most
-            // captures take to read.
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(patterns)
-            .map_err(|error| too_many(&error))?;
+        let needles = Needles::new(patterns).map_err(|error| too_many(&error))?;
         let expressions = if sources.is_empty() {
             None
         } else {
@@ -368,7 +361,7 @@ impl Searcher {
             Some(Expressions { set, owners, always })
         };
         Ok(Self {
-            automaton,
+            needles,
             meanings,
             expressions,
         })
@@ -392,7 +385,7 @@ impl Searcher {
         let mut best: Option<usize> = None;
         let mut consider = |index: usize| best = Some(best.map_or(index, |best| best.min(index)));
         let mut try_expressions = self.expressions.as_ref().is_some_and(|expressions| expressions.always);
-        for found in self.automaton.find_overlapping_iter(text) {
+        for found in self.needles.find(text) {
             match &self.meanings[found.pattern().as_usize()] {
                 Meaning::TryExpressions => try_expressions = true,
                 Meaning::Row { index, exactly } => {
