@@ -175,11 +175,20 @@ impl Memories {
         self.streams.get_or_insert_with(|| boxes.take());
     }
 
-    /// Fetches what the next ordinary packet of a flow of TCP will touch.
+    /// Fetches what the next packet will touch, if it is an ordinary one or a datagram.
     #[inline]
     pub fn fetch(&self) {
-        if let Some(streams) = &self.streams {
-            prefetch_span(&**streams, 0..offset_of!(StreamMemories, rst_injection));
+        match &self.streams {
+            Some(streams) => prefetch_span(&**streams, 0..offset_of!(StreamMemories, rst_injection)),
+            None => self.dns_injection.fetch(),
+        }
+    }
+
+    /// Fetches what concluding the flow will touch.
+    pub fn fetch_all(&self) {
+        match &self.streams {
+            Some(streams) => prefetch_span(&**streams, 0..size_of::<StreamMemories>()),
+            None => self.dns_injection.fetch(),
         }
     }
 }

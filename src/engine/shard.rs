@@ -108,6 +108,13 @@ impl Tenant for Held {
         prefetch(&self.memories);
     }
 
+    fn fetch_apart(&self) {
+        if let Some(flow) = &self.flow {
+            flow.fetch_all();
+        }
+        self.memories.fetch_all();
+    }
+
     fn stays(&self) -> bool {
         self.suspicion_queued || self.told
     }
@@ -512,7 +519,8 @@ impl Shard {
     pub fn end_capture(&mut self) {
         let now = self.now;
         self.settle(now);
-        for id in self.table.any() {
+        let mut at = 0;
+        while let Some(id) = self.table.next_of_all(&mut at) {
             self.end_flow(id, Ending::CaptureEnded, now);
         }
         self.suspicions.clear();

@@ -461,6 +461,11 @@ impl Flow {
         self.sides[sender.index()].fetch();
     }
 
+    /// Fetches what concluding the flow will touch beyond the flow itself.
+    pub fn fetch_all(&self) {
+        self.sides.iter().for_each(Side::fetch_all);
+    }
+
     /// The bytes `party` sent first, up to the first gap.
     #[must_use]
     pub fn head<'h>(&self, party: Party, heads: &'h Heads) -> &'h [u8] {

@@ -1,5 +1,7 @@
 //! The segments of one side that later ones are compared with.
 
+use std::mem::offset_of;
+
 use super::flow_table::Recycle;
 use super::side::Note;
 use crate::time::Timestamp;
@@ -53,6 +55,7 @@ impl Ring {
 
 /// See the module's documentation. A side that sent no segment of TCP has none of them.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Landmarks {
     pub(super) notes: [Note; NOTES],
     /// Its last packet with payload, once it is no longer among the notes.
@@ -68,6 +71,9 @@ pub struct Landmarks {
 }
 
 impl Landmarks {
+    /// Where those begin that stand alone.
+    pub(super) const ALONE: usize = offset_of!(Self, parted);
+
     /// None.
     pub const NONE: Self = Self {
         notes: [Note::NONE; NOTES],

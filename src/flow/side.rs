@@ -11,7 +11,7 @@ use super::path_profile::PathProfile;
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Packet, Segment, SequenceNumber, TcpFlags};
 use crate::packet::path_marks::PathMarks;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_span};
 use crate::time::Timestamp;
 
 /// A packet seen again within this time with the same headers is the same packet (wire-facts 8).
@@ -234,6 +234,17 @@ impl Side {
     pub(super) fn fetch(&self) {
         if let Some(landmarks) = &self.landmarks {
             prefetch(&landmarks.notes[self.ring.next()]);
+        }
+    }
+
+    /// Fetches what concluding the flow will touch beyond the side itself: its last note, and the others that stand alone.
+    pub(super) fn fetch_all(&self) {
+        if let Some(landmarks) = &self.landmarks {
+            self.ring
+                .places()
+                .take(1)
+                .for_each(|place| prefetch(&landmarks.notes[place]));
+            prefetch_span(&**landmarks, Landmarks::ALONE..size_of::<Landmarks>());
         }
     }
 }

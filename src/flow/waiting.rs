@@ -47,7 +47,13 @@ impl<T> Waiting<T> {
         self.queue.front()
     }
 
-    /// Takes that entry out.
+    /// The entry that will be first when `before` others have been taken out.
+    #[must_use]
+    pub fn nth(&self, before: usize) -> Option<&T> {
+        self.queue.get(before)
+    }
+
+    /// Takes the first entry out.
     pub fn take_first(&mut self) -> Option<T> {
         self.queue.pop_front()
     }

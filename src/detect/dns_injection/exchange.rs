@@ -15,6 +15,7 @@ use crate::payload::dns_message::{
     AcknowledgedBlocking, AnswerHash, DnsMessage, Malformed, RecordData, RecordType, Section, Shape, rcode,
 };
 use crate::payload::dns_name::Name;
+use crate::prefetch::{prefetch, prefetch_span};
 use crate::time::Timestamp;
 
 /// How many questions of one flow are remembered: a resolver that asks from one port may have many open.
@@ -366,6 +367,16 @@ pub(super) enum Noted {
 }
 
 impl Exchanges {
+    /// Fetches what the next message, or the end of the flow, will touch of the usual one exchange.
+    pub(in crate::detect) fn fetch(&self) {
+        if let Some(question) = self.questions.first() {
+            prefetch_span(question, 0..size_of::<Question>());
+        }
+        if let Some(answer) = self.answers.first() {
+            prefetch(answer);
+        }
+    }
+
     /// The question that `message` asks or answers, `qtype` aside if no question has it.
     fn find(&self, message: &DnsMessage<'_>, now: Timestamp) -> Option<usize> {
         let fresh = |question: &&(usize, &Question)| {
