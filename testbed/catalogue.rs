@@ -22,9 +22,6 @@ pub(crate) struct Case {
     /// The kinds that are true of it; none for what is innocent.
     #[serde(default)]
     pub(crate) found: Vec<String>,
-    /// The least verdict it must be told with.
-    #[serde(default)]
-    pub(crate) least: Least,
     /// Kinds that are true of it as well.
     #[serde(default)]
     pub(crate) also: Vec<String>,
@@ -44,16 +41,6 @@ pub(crate) struct Case {
     /// Which of the sites' addresses is its own.
     #[serde(default)]
     pub(crate) site: u8,
-}
-
-/// A verdict, as [`crate::told::Told`] counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Least {
-    /// What only a comparison of flows could tell (a rewritten packet keeps the server's marks).
-    Possible = 1,
-    #[default]
-    Likely = 2,
 }
 
 /// A place to look on from.

@@ -72,6 +72,7 @@
 //! framing = "length"                  # or "chunked", "close"
 //! headers = ["Link: <https://court.example/>; rel=\"blocked-by\""]
 //! connection = "keep_alive"           # or "close"
+//! server = ""                         # neither Server nor Date, as balancers answer; or another Server header
 //! refuse_sni = 112                    # answers a ClientHello with this alert
 //!
 //! [host.dns]                          # it answers DNS, UDP and TCP port 53
@@ -541,6 +542,7 @@ pub(crate) struct SiteStory {
     pub(crate) framing: BodyFraming,
     pub(crate) headers: Vec<String>,
     pub(crate) connection: Connection,
+    pub(crate) server: Option<String>,
     pub(crate) refuse_sni: Option<u8>,
 }
 
