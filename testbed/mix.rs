@@ -357,6 +357,11 @@ fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String
     if case.hops.is_some() && !right.iter().any(|told| told.hops == case.hops) {
         let _ = writeln!(problems, "not {:?} hops away: {right:?}", case.hops);
     }
+    for key in &case.shows {
+        if !right.iter().any(|told| told.evidence.contains(key)) {
+            let _ = writeln!(problems, "no {key} among the evidence: {right:?}");
+        }
+    }
     let named: BTreeSet<u64> = right.iter().flat_map(|told| told.forged.iter().copied()).collect();
     if case.forged && named.is_empty() {
         let _ = writeln!(problems, "no forged packet is named: {right:?}");

@@ -25,7 +25,7 @@ use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use block_answer::BlockAnswerObservation;
 pub use captive_portal::CaptivePortalObservation;
-pub use drops::DropsObservation;
+pub use drops::{DropsObservation, Hiding};
 pub use icmp::IcmpObservation;
 pub use notice::NoticeObservation;
 pub use pace::PaceObservation;

@@ -122,7 +122,7 @@
 //! upload = 0                          # bytes of a request body
 //! pieces = [400, 300]                 # writes the request in pieces of these sizes, `piece_gap` apart
 //! piece_gap = "30ms"
-//! hello = "usual"                     # or "large" (post-quantum: two segments), "esni"
+//! hello = "usual"                     # or "large" (post-quantum: two segments), "esni", "ech"
 //! keep_alive = "2s"                   # probes the idle connection with one byte of garbage
 //! [conversation.lookup]               # a stub resolver
 //! names = ["news.example"]
@@ -672,6 +672,8 @@ pub(crate) enum HelloStory {
     Large,
     /// With an encrypted server name (extension 0xffce) and none in the clear.
     Esni,
+    /// With an encrypted ClientHello inside (extension 0xfe0d); the name in the clear is the outer one.
+    Ech,
 }
 
 #[derive(Clone, Debug, Deserialize)]
