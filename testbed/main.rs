@@ -92,7 +92,9 @@ fn main() -> ExitCode {
     let wanted: Vec<Part> = Part::ALL
         .into_iter()
         // What takes minutes is run only when it is named.
-        .filter(|part| words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial && part.key() != later))
+        .filter(|part| {
+            words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial && part.key() != later)
+        })
         .collect();
     // A word of `cargo test WORD` that names none of the parts is meant for other tests.
     if wanted.is_empty() || arguments.iter().any(|word| word == "--list") {

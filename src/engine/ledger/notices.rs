@@ -111,7 +111,7 @@ impl Notices {
         if !falls_silent(finding) {
             return;
         }
-        let found = [self.for_this_name(finding), self.from_strangers(finding)];
+        let found = [self.for_this_name(finding), self.by_strangers(finding)];
         for observation in found.into_iter().flatten() {
             finding
                 .evidence
@@ -139,7 +139,7 @@ impl Notices {
             .then_some(NoticeObservation::SilentForThisName { flows, others })
     }
 
-    fn from_strangers(&self, finding: &Finding) -> Option<NoticeObservation> {
+    fn by_strangers(&self, finding: &Finding) -> Option<NoticeObservation> {
         let (networks, domains) = self.redirects.get(foreign_redirect(finding)?)?;
         let servers = networks.len().min(domains.len()) as u32;
         (servers >= 2).then_some(NoticeObservation::SameFromStrangers { servers })
