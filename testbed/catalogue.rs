@@ -22,9 +22,9 @@ pub(crate) struct Case {
     /// The kinds that are true of it; none for what is innocent.
     #[serde(default)]
     pub(crate) found: Vec<String>,
-    /// The least verdict it must be told with.
+    /// What its evidence must hold, by key.
     #[serde(default)]
-    pub(crate) least: Least,
+    pub(crate) shows: Vec<String>,
     /// Kinds that are true of it as well.
     #[serde(default)]
     pub(crate) also: Vec<String>,
@@ -44,16 +44,6 @@ pub(crate) struct Case {
     /// Which of the sites' addresses is its own.
     #[serde(default)]
     pub(crate) site: u8,
-}
-
-/// A verdict, as [`crate::told::Told`] counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Least {
-    /// What only a comparison of flows could tell (a rewritten packet keeps the server's marks).
-    Possible = 1,
-    #[default]
-    Likely = 2,
 }
 
 /// A place to look on from.
@@ -83,8 +73,8 @@ pub(crate) const INTERCEPTED_SITE: u8 = 251;
 pub(crate) const PORTAL_SITE: u8 = 252;
 
 /// `http` and `https` visit `$HOST` at `$IP`, `other` another name there, `beside` another address of the same network; more
-/// arguments are curl's. `ask` looks it up. `esni` begins a visit from `$1` with a server name that is encrypted. `at` waits
-/// until so many seconds after the beginning.
+/// arguments are curl's. `ask` looks it up. `esni` and `ech` begin a visit from `$1` with a server name that is encrypted, `ech`
+/// with `$HOST` as the outer one. `at` waits until so many seconds after the beginning.
 const PRELUDE: &str = r#"
 visit() { curl -4 -k -s -S -o /dev/null -w '%{http_code} %{errormsg}\n' -m 8 --connect-to "::$IP:" "$@" || true; }
 http() { visit "http://$HOST/" "$@"; }
@@ -92,14 +82,17 @@ https() { visit "https://$HOST/" "$@"; }
 other() { visit "https://www.control.example/" "$@"; }
 beside() { IP=$IP_BESIDE visit "https://www.control.example/" "$@"; }
 at() { local left=$(( $1 - SECONDS )); [ $left -le 0 ] || sleep $left; }
-esni() { python3 - "$IP" "$1" <<'PYTHON'
+esni() { hidden 0xffce "$1"; }
+ech() { hidden 0xfe0d "$1" "$HOST"; }
+hidden() { python3 - "$IP" "$@" <<'PYTHON'
 import os, socket, ssl, struct, sys
-address, source = sys.argv[1:]
+address, kind, source, *outer = sys.argv[1:]
+kind = int(kind, 16)
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 out = ssl.MemoryBIO()
 try:
-    context.wrap_bio(ssl.MemoryBIO(), out).do_handshake()
+    context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=outer[0] if outer else None).do_handshake()
 except ssl.SSLWantReadError:
     pass
 hello = bytearray(out.read())
@@ -108,17 +101,21 @@ at = 9 + 34
 at += 1 + hello[at]
 at += 2 + number(at, 2)
 at += 1 + hello[at]
-# draft-ietf-tls-esni-02: a suite, a key share, a digest and 292 encrypted bytes.
-body = struct.pack(">HHH", 0x1301, 29, 32) + os.urandom(32) + b"\0\x20" + os.urandom(32) + b"\1\x24" + os.urandom(292)
-hello += struct.pack(">HH", 0xFFCE, len(body)) + body
+if kind == 0xFFCE:
+    # draft-ietf-tls-esni-02: a suite, a key share, a digest and 292 encrypted bytes.
+    body = struct.pack(">HHH", 0x1301, 29, 32) + os.urandom(32) + b"\0\x20" + os.urandom(32) + b"\1\x24" + os.urandom(292)
+else:
+    # RFC 9849: outer, a suite, a configuration, a key share and 240 encrypted bytes.
+    body = struct.pack(">BHHBH", 0, 1, 1, 42, 32) + os.urandom(32) + b"\0\xf0" + os.urandom(240)
+hello += struct.pack(">HH", kind, len(body)) + body
 for place, size in ((at, 2), (6, 3), (3, 2)):
     hello[place:place + size] = (number(place, size) + len(body) + 4).to_bytes(size, "big")
 try:
     with socket.create_connection((address, 443), 8, (source, 0)) as connection:
         connection.sendall(hello)
-        print("esni", len(connection.recv(65536)))
+        print("hidden", len(connection.recv(65536)))
 except OSError as error:
-    print("esni", error)
+    print("hidden", error)
 PYTHON
 }
 ask() { dig +time=3 +tries=1 +noall +answer +comments "@$DNS" "$HOST" "$@" || true; }

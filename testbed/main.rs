@@ -15,7 +15,8 @@
 //!
 //! `cargo test --test testbed` runs all but what takes minutes; `-- mix`, `serial`, `rate` or `faults` run one part.
 //! `BLOCKSCOPE_TESTBED_BIN` names another program than the one of this build, `BLOCKSCOPE_TESTBED_WATCH` more arguments of
-//! its watch, `BLOCKSCOPE_TESTBED_KEEP` a directory where captures and records are left. Where no namespaces can be made or a program is missing it says so and passes.
+//! its watch, `BLOCKSCOPE_TESTBED_KEEP` a directory where captures and records are left, `BLOCKSCOPE_TESTBED_LATER` a part
+//! that is run only when it is named. Where no namespaces can be made or a program is missing it says so and passes.
 
 #![allow(
     clippy::disallowed_methods,
@@ -87,10 +88,13 @@ fn main() -> ExitCode {
         .map(String::as_str)
         .filter(|word| !word.starts_with('-'))
         .collect();
+    let later = std::env::var("BLOCKSCOPE_TESTBED_LATER").unwrap_or_default();
     let wanted: Vec<Part> = Part::ALL
         .into_iter()
         // What takes minutes is run only when it is named.
-        .filter(|part| words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial))
+        .filter(|part| {
+            words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial && part.key() != later)
+        })
         .collect();
     // A word of `cargo test WORD` that names none of the parts is meant for other tests.
     if wanted.is_empty() || arguments.iter().any(|word| word == "--list") {

@@ -322,6 +322,9 @@ fn strangers<'a>(cases: &[Case], told: &'a [Told]) -> Vec<&'a Told> {
         .collect()
 }
 
+/// The least verdict a mechanism must be told with, as [`Told`] counts them.
+const LIKELY: u8 = 2;
+
 /// Holds what was told of a case against what was done; `truth` is what became of the packets.
 fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String) {
     let own: Vec<&Told> = all.iter().filter(|told| is_about(told, case)).collect();
@@ -335,7 +338,7 @@ fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String
     let right: Vec<&Told> = own
         .iter()
         .copied()
-        .filter(|told| told.verdict >= case.least as u8)
+        .filter(|told| told.verdict >= LIKELY)
         .filter(is_right)
         .collect();
     if right.is_empty() {
@@ -343,7 +346,7 @@ fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String
         return;
     }
     let is_true = |told: &&&Told| is_right(told) || case.also.contains(&told.kind);
-    for told in own.iter().filter(|told| told.verdict >= 2 && !is_true(told)) {
+    for told in own.iter().filter(|told| told.verdict >= LIKELY && !is_true(told)) {
         let _ = writeln!(problems, "of another kind: {told:?}");
     }
     // What is answered to a SYN names nobody.
@@ -353,6 +356,11 @@ fn check(case: &Case, all: &[Told], truth: Option<&Truth>, problems: &mut String
     }
     if case.hops.is_some() && !right.iter().any(|told| told.hops == case.hops) {
         let _ = writeln!(problems, "not {:?} hops away: {right:?}", case.hops);
+    }
+    for key in &case.shows {
+        if !right.iter().any(|told| told.evidence.contains(key)) {
+            let _ = writeln!(problems, "no {key} among the evidence: {right:?}");
+        }
     }
     let named: BTreeSet<u64> = right.iter().flat_map(|told| told.forged.iter().copied()).collect();
     if case.forged && named.is_empty() {

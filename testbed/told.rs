@@ -21,6 +21,8 @@ pub(crate) struct Told {
     pub(crate) server: End,
     pub(crate) forged: Vec<u64>,
     pub(crate) dropped: Vec<u64>,
+    /// The keys of its evidence.
+    pub(crate) evidence: Vec<String>,
     /// Hops from the tap, if it is one number.
     pub(crate) hops: Option<u64>,
 }
@@ -66,6 +68,12 @@ pub(crate) fn findings(eve: &str) -> Result<Vec<Told>, String> {
             server: (text(&record["dest_ip"]), record["dest_port"].as_u64().unwrap_or(0)),
             forged: numbers(&block["forged"]),
             dropped: numbers(&block["dropped"]),
+            evidence: block["evidence"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| text(&item["what"]))
+                .collect(),
             hops: block["injector"]["hops_from_tap"].as_u64(),
         };
         let again = all.iter_mut().find(|before| {

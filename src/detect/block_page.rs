@@ -11,7 +11,8 @@
 //!
 //! # What it mistakes
 //! A site's own notice (geo-blocking, 451, a firewall in front of the server) has its server's marks: a known page alone
-//! is `possible`, never more. A box that rewrites the server's own packet can be told by its page only.
+//! is `possible`, never more. A box that rewrites the server's own packet leaves its marks on it: that is told by its
+//! page, and by the server's silence after it where other names are answered, or other servers send the same page.
 //!
 //! # References
 //! wire-facts 3, 5.2, 5.5, 6.1, 6.3. Jones et al., IMC 2014. Citizen Lab, "Bad Traffic", 2018. RFC 7725.

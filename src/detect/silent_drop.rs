@@ -32,7 +32,7 @@ use super::detector::{Attention, Carried, Conclusion, Detector, Sighting};
 use super::stall::Stall;
 use super::volume_freeze::{is_volume, volume};
 use crate::finding::docket::Docket;
-use crate::finding::evidence::{DropsObservation, Evidence, Observation};
+use crate::finding::evidence::{DropsObservation, Evidence, Hiding, Observation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Volume};
 use crate::finding::verdict::Prior;
 use crate::flow::flow::Flow;
@@ -270,12 +270,19 @@ const DNS_OVER_TLS: u16 = 853;
 pub(super) fn notes(conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
     let flow = conclusion.flow;
     let hello = ClientHello::read(flow.head(Party::Client, conclusion.heads));
-    let hides = matches!(&hello, HelloRead::Hello(hello) if hello.encrypted_name != EncryptedName::No);
+    let by = match &hello {
+        HelloRead::Hello(hello) => match hello.encrypted_name {
+            EncryptedName::No => None,
+            EncryptedName::Esni => Some(Hiding::Esni),
+            EncryptedName::Ech => Some(Hiding::Ech),
+        },
+        HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
+    };
     let name = flow.asked.as_ref().map_or("", |asked| asked.name.as_str());
     let resolver = flow.conversation().server.port == DNS_OVER_TLS || RESOLVERS.contains(&name);
     let frames: Vec<_> = flow.asked.iter().map(|asked| asked.frame).collect();
     [
-        hides.then_some(DropsObservation::HiddenName),
+        by.map(|by| DropsObservation::HiddenName { by }),
         resolver.then_some(DropsObservation::EncryptedDns),
     ]
     .into_iter()

@@ -7,6 +7,7 @@ mod hosts;
 mod injectors;
 mod issuers;
 mod lies;
+mod notices;
 mod paces;
 mod portals;
 mod prohibited;
@@ -23,6 +24,7 @@ use self::handshakes::Handshakes;
 use self::hosts::{compare_with_host, compare_with_other_names};
 use self::issuers::Issuers;
 use self::lies::compare_lies_with_pages;
+use self::notices::Notices;
 use self::paces::Paces;
 use self::portals::leave_out_what_a_portal_does;
 use self::prohibited::Prohibited;
@@ -115,6 +117,7 @@ impl Ledger {
         let reach = Reach::of(if asked_for(Kind::IpBlackhole) { &tcp } else { &[] });
         shown.sort_by_key(|shown| shown.flow);
         let issuers = Issuers::of(if asked_for(Kind::TlsInterception) { &shown } else { &[] });
+        let notices = Notices::of(&findings, &tcp);
         let prohibited = Prohibited::of(&findings, &tcp);
         let paces = Paces::of(&findings, &tcp);
         for finding in &mut findings {
@@ -126,6 +129,7 @@ impl Ledger {
             paces.compare(finding, &tcp);
             reach.compare(finding);
             issuers.compare(finding);
+            notices.compare(finding);
             prohibited.compare(finding, baselines);
         }
         shutdown::tell(&mut findings, &tcp, &named);

@@ -7,6 +7,7 @@ mod block_answer;
 mod captive_portal;
 mod drops;
 mod icmp;
+mod notice;
 mod pace;
 mod quic_drop;
 mod row;
@@ -24,8 +25,9 @@ use crate::packet::frame::FrameNumber;
 use crate::packet::packet::readable;
 pub use block_answer::BlockAnswerObservation;
 pub use captive_portal::CaptivePortalObservation;
-pub use drops::DropsObservation;
+pub use drops::{DropsObservation, Hiding};
 pub use icmp::IcmpObservation;
+pub use notice::NoticeObservation;
 pub use pace::PaceObservation;
 pub use quic_drop::QuicDropObservation;
 use row::{Row, proof, row};
@@ -348,6 +350,8 @@ pub enum Observation {
     // By topic.
     /// About an answer by which a resolver itself blocks a name.
     BlockAnswer(BlockAnswerObservation),
+    /// Of servers that fall silent after a notice.
+    Notice(NoticeObservation),
     /// About a network that answers everything itself until one logs in.
     CaptivePortal(CaptivePortalObservation),
     /// About a QUIC handshake that came to nothing.
@@ -659,6 +663,7 @@ impl Observation {
             Self::OneAddressForAllNames { .. } => row("one_address_for_all_names", CrossFlow, 0.01, 0.60, JUDGED),
 
             Self::BlockAnswer(observation) => observation.row(),
+            Self::Notice(observation) => observation.row(),
             Self::CaptivePortal(observation) => observation.row(),
             Self::QuicDrop(observation) => observation.row(),
         }
@@ -952,6 +957,7 @@ impl fmt::Display for Observation {
                 "the server gave this address for {names} names in a row, as a captive portal does"
             ),
             Self::BlockAnswer(observation) => observation.fmt(f),
+            Self::Notice(observation) => observation.fmt(f),
             Self::CaptivePortal(observation) => observation.fmt(f),
             Self::QuicDrop(observation) => observation.fmt(f),
         }

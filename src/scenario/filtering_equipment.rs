@@ -214,7 +214,9 @@ impl Trigger {
             Body::Tcp(segment) => {
                 if tls::server_name(&segment.payload).is_some_and(|name| listed(&self.snis, &name)) {
                     Some(Heard::Sni)
-                } else if self.hellos.contains(&HelloStory::Esni) && tls::is_esni_hello(&segment.payload) {
+                } else if (self.hellos.contains(&HelloStory::Esni) && tls::is_esni_hello(&segment.payload))
+                    || (self.hellos.contains(&HelloStory::Ech) && tls::is_ech_hello(&segment.payload))
+                {
                     Some(Heard::Hello)
                 } else if http::host_of(&segment.payload).is_some_and(|name| listed(&self.hosts, &name)) {
                     Some(Heard::Host)

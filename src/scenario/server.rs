@@ -168,12 +168,12 @@ fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool
         (None, _) => http::page(host, site.body.unwrap_or(web.body)),
     };
     let closes = site.connection == Connection::Close || site.framing == BodyFraming::Close;
-    let mut head = format!(
-        "HTTP/1.1 {status} {}\r\nServer: {}\r\nDate: {date}\r\nContent-Type: text/html; \
-         charset=utf-8\r\n",
-        http::reason(status),
-        web.server
-    );
+    let mut head = format!("HTTP/1.1 {status} {}\r\n", http::reason(status));
+    let server = site.server.as_ref().unwrap_or(&web.server);
+    if !server.is_empty() {
+        head.push_str(&format!("Server: {server}\r\nDate: {date}\r\n"));
+    }
+    head.push_str("Content-Type: text/html; charset=utf-8\r\n");
     if let Some(location) = &site.location {
         head.push_str(&format!("Location: {location}\r\n"));
     }

@@ -72,6 +72,7 @@
 //! framing = "length"                  # or "chunked", "close"
 //! headers = ["Link: <https://court.example/>; rel=\"blocked-by\""]
 //! connection = "keep_alive"           # or "close"
+//! server = ""                         # neither Server nor Date, as balancers answer; or another Server header
 //! refuse_sni = 112                    # answers a ClientHello with this alert
 //!
 //! [host.dns]                          # it answers DNS, UDP and TCP port 53
@@ -121,7 +122,7 @@
 //! upload = 0                          # bytes of a request body
 //! pieces = [400, 300]                 # writes the request in pieces of these sizes, `piece_gap` apart
 //! piece_gap = "30ms"
-//! hello = "usual"                     # or "large" (post-quantum: two segments), "esni"
+//! hello = "usual"                     # or "large" (post-quantum: two segments), "esni", "ech"
 //! keep_alive = "2s"                   # probes the idle connection with one byte of garbage
 //! [conversation.lookup]               # a stub resolver
 //! names = ["news.example"]
@@ -541,6 +542,7 @@ pub(crate) struct SiteStory {
     pub(crate) framing: BodyFraming,
     pub(crate) headers: Vec<String>,
     pub(crate) connection: Connection,
+    pub(crate) server: Option<String>,
     pub(crate) refuse_sni: Option<u8>,
 }
 
@@ -670,6 +672,8 @@ pub(crate) enum HelloStory {
     Large,
     /// With an encrypted server name (extension 0xffce) and none in the clear.
     Esni,
+    /// With an encrypted ClientHello inside (extension 0xfe0d); the name in the clear is the outer one.
+    Ech,
 }
 
 #[derive(Clone, Debug, Deserialize)]

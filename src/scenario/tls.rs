@@ -262,9 +262,12 @@ fn offers_13(hello: &[u8]) -> bool {
 
 /// Whether a packet's payload begins with a ClientHello that encrypts its server name (extension 0xffce).
 pub(crate) fn is_esni_hello(payload: &[u8]) -> bool {
-    payload.first() == Some(&HANDSHAKE)
-        && payload.get(5) == Some(&1)
-        && payload.windows(4).any(|window| window == [0xFF, 0xCE, 1, 0x6E])
+    extension_of(payload, 0xFFCE).is_some()
+}
+
+/// Whether a packet's payload begins with a ClientHello that carries another, encrypted one (extension 0xfe0d).
+pub(crate) fn is_ech_hello(payload: &[u8]) -> bool {
+    extension_of(payload, 0xFE0D).is_some()
 }
 
 fn key_of(random: &[u8]) -> u64 {
@@ -325,6 +328,15 @@ pub(crate) fn client_hello(name: &str, form: HelloStory, random: &[u8], chance: 
             esni.extend(chance.bytes(292));
             extension(&mut extensions, 0xFFCE, &esni);
         }
+        // Outer, cipher suite, configuration, key share and 240 encrypted bytes (RFC 9849 section 5).
+        HelloStory::Ech => {
+            extension(&mut extensions, 0, &server_name);
+            let mut ech = vec![0, 0, 1, 0, 1, 42, 0, 32];
+            ech.extend(chance.bytes(32));
+            ech.extend_from_slice(&[0, 240]);
+            ech.extend(chance.bytes(240));
+            extension(&mut extensions, 0xFE0D, &ech);
+        }
     }
     extension(&mut extensions, 23, &[]);
     extension(&mut extensions, 0xFF01, &[0]);
@@ -359,6 +371,14 @@ pub(crate) fn client_hello(name: &str, form: HelloStory, random: &[u8], chance: 
 
 /// The server name a packet's payload carries, if it begins with a ClientHello record: one packet, no reassembly.
 pub(crate) fn server_name(payload: &[u8]) -> Option<String> {
+    let list = extension_of(payload, 0)?;
+    let len = usize::from(u16::from_be_bytes([*list.get(3)?, *list.get(4)?]));
+    let name = list.get(5..5 + len)?;
+    Some(String::from_utf8_lossy(name).to_ascii_lowercase())
+}
+
+/// The body of an extension of the ClientHello a packet's payload begins with.
+fn extension_of(payload: &[u8], wanted: u16) -> Option<&[u8]> {
     if payload.first() != Some(&HANDSHAKE) || payload.get(5) != Some(&1) {
         return None;
     }
@@ -375,10 +395,8 @@ pub(crate) fn server_name(payload: &[u8]) -> Option<String> {
     at += 2;
     while at + 4 <= end {
         let (kind, len) = (word(at)?, word(at + 2)?);
-        if kind == 0 {
-            let name_len = word(at + 7)?;
-            let name = payload.get(at + 9..at + 9 + name_len)?;
-            return Some(String::from_utf8_lossy(name).to_ascii_lowercase());
+        if kind == usize::from(wanted) {
+            return payload.get(at + 4..at + 4 + len);
         }
         at += 4 + len;
     }

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub fn blockscope() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("blockscope"))
 }
 
-/// Runs `test` of this file inside a network namespace, where one can be made.
+/// Runs `test`, with its module before it, inside a network namespace, where one can be made.
 pub fn inside(test: &str) {
     inside_by(test, &["-Urn", "--kill-child"]);
 }
@@ -88,23 +89,78 @@ pub fn pair(index: usize) -> (String, String) {
     (seen, sent)
 }
 
+/// The first pair of interfaces, and a directory in which a watch of it writes its log.
+pub struct Stage {
+    pub dir: tempfile::TempDir,
+    /// What is sent on the other is seen here.
+    pub seen: String,
+    pub sent: String,
+}
+
+/// The ring of a watch that is to see little.
+pub const SMALL: [&str; 2] = ["--buffer", "4"];
+
+impl Stage {
+    pub fn set() -> Self {
+        assert_inside();
+        let (seen, sent) = pair(0);
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, seen, sent }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path("log")
+    }
+
+    /// What a watch needs to be told to write records into the log.
+    pub fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let log = self.log();
+        let own = ["-i", &self.seen, "--format", "eve", "-o", log.to_str().unwrap()];
+        own.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    }
+
+    pub fn watch(&self, more: &[&str]) -> Watching {
+        Watching::start(&self.arguments(more))
+    }
+
+    /// What the log holds by now.
+    pub fn told(&self) -> String {
+        fs::read_to_string(self.log()).unwrap()
+    }
+
+    pub fn wait_for_finding(&self, part: &str) {
+        wait_until("a finding is told", || self.told().contains(part));
+    }
+}
+
+/// The lines of a log, each of which must be a whole record.
+pub fn records(log: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// A running `watch`, ended when dropped.
 pub struct Watching(pub Child, tempfile::NamedTempFile);
 
 impl Watching {
-    pub fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[impl AsRef<OsStr>]) -> Self {
         Self::start_with(arguments, &[])
     }
 
-    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub fn start_with(arguments: &[impl AsRef<OsStr>], variables: &[(&str, &str)]) -> Self {
         Self::started(arguments, variables, Stdio::null())
     }
 
-    pub fn start_to(arguments: &[&str], stdout: Stdio) -> Self {
+    pub fn start_to(arguments: &[impl AsRef<OsStr>], stdout: Stdio) -> Self {
         Self::started(arguments, &[], stdout)
     }
 
-    fn started(arguments: &[&str], variables: &[(&str, &str)], stdout: Stdio) -> Self {
+    fn started(arguments: &[impl AsRef<OsStr>], variables: &[(&str, &str)], stdout: Stdio) -> Self {
         let captures = sockets();
         let said = tempfile::NamedTempFile::new().unwrap();
         let child = blockscope()
@@ -138,6 +194,13 @@ impl Watching {
         let pid = self.0.id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Ends it with a signal: all must have gone well. Gives what it said on standard error.
+    pub fn end_well(self) -> String {
+        let (status, said) = self.end();
+        assert_eq!(status, Some(0), "{said}");
+        said
     }
 
     /// Ends it with a signal, and gives its status and what it said on standard error.

@@ -135,8 +135,12 @@ fn servers_that_serve_others(domain: DomainId, servers: &BTreeSet<IpAddr>, basel
 
 /// Whether the flow's ClientHello hides its name.
 pub(super) fn hides_the_name(finding: &Finding) -> bool {
-    let hidden = Observation::Drops(DropsObservation::HiddenName);
-    finding.evidence.iter().any(|item| item.observation == hidden)
+    finding.evidence.iter().any(|item| {
+        let Observation::Drops(observation) = item.observation else {
+            return false;
+        };
+        matches!(observation, DropsObservation::HiddenName { .. })
+    })
 }
 
 /// The size of the request, if it is large.

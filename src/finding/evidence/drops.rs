@@ -8,6 +8,16 @@ use super::row::{Row, row};
 use crate::finding::weight::Group;
 use crate::packet::packet::readable;
 
+/// How a ClientHello hides the server's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Hiding {
+    /// By the early extension `0xffce`: no name is in the clear.
+    Esni,
+    /// By an inner ClientHello in extension `0xfe0d` (RFC 9849): an outer name is in the clear. Browsers also send the
+    /// extension without meaning ("GREASE"), and then that name is the one asked for.
+    Ech,
+}
+
 /// Something seen of packets that are not answered.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum DropsObservation {
@@ -61,8 +71,11 @@ pub enum DropsObservation {
         /// The largest segment a served flow with this server sent, in bytes.
         largest: u16,
     },
-    /// The ClientHello hides the name (ESNI or ECH).
-    HiddenName,
+    /// The ClientHello hides the name.
+    HiddenName {
+        /// How.
+        by: Hiding,
+    },
     /// The server closed without having heard the request, and repeated that although the client had acknowledged it: what
     /// it sends arrives, and what it is sent does not.
     ServerDeaf {
@@ -206,7 +219,7 @@ impl DropsObservation {
                 0.60,
                 "wire-facts 8: path MTU black holes; p0 checked: docs/calibration.md",
             ),
-            Self::HiddenName => row("hidden_name", Content, 0.50, 0.50, "a note"),
+            Self::HiddenName { .. } => row("hidden_name", Content, 0.50, 0.50, "a note"),
             Self::ServerDeaf { closes } => match closes {
                 2.. => row(
                     "server_deaf",
@@ -328,7 +341,10 @@ impl fmt::Display for DropsObservation {
                 f,
                 "nothing larger than {largest} bytes ever passed to this server: the size may decide, not the name"
             ),
-            Self::HiddenName => f.write_str("the ClientHello hides the name asked for; the one told is the outer one"),
+            Self::HiddenName { by: Hiding::Esni } => f.write_str("the ClientHello hides the name asked for (ESNI)"),
+            Self::HiddenName { by: Hiding::Ech } => {
+                f.write_str("the ClientHello may hide the name asked for (ECH): the one told is the outer one")
+            }
             Self::ServerDeaf { closes } => write!(
                 f,
                 "the server closed {closes} times without having heard the request: what it sends arrives, what it is sent does not"

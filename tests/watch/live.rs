@@ -1,9 +1,4 @@
-//! `blockscope watch` on real interfaces: captures replayed onto a pair of virtual ones, in a network namespace of the
-//! test's own that is gone with it. What is told live must be what reading the capture tells.
-//!
-//! The test runs itself again inside the namespace. Where none can be made it says so and passes.
-
-mod netns;
+//! What is told live must be what reading the capture tells; and what a watch gives up, keeps and writes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,12 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use blockscope::fixture::reading::{Manner, read_file};
-use netns::{
-    Watching, assert_inside, blockscope, findings, frames, get, inside, inside_by, ip, pair, replay, sockets, trace,
-    wait_until,
+use crate::netns::{
+    SMALL, Stage, Watching, assert_inside, blockscope, findings, frames, get, inside, inside_by, ip, pair, records,
+    replay, sockets, trace, wait_until,
 };
-use serde_json::Value;
+use blockscope::fixture::reading::{Manner, read_file};
 
 /// Short captures of several kinds, and look-alikes.
 const REPLAYED: [&str; 9] = [
@@ -33,7 +27,7 @@ const REPLAYED: [&str; 9] = [
 
 #[test]
 fn what_is_told_live_is_what_the_capture_tells() {
-    inside("inside_what_is_told_live");
+    inside("live::inside_what_is_told_live");
 }
 
 #[test]
@@ -78,40 +72,28 @@ fn inside_what_is_told_live() {
                 // Told while it runs, not when it ends.
                 wait_until("a finding is told", || !told().is_empty());
             }
-            let (status, said) = watching.end();
-            assert_eq!(status, Some(0), "{name}: {said}");
+            let said = watching.end_well();
             assert_eq!(told(), expected, "{name}: {said}");
-            let text = fs::read_to_string(&out).unwrap();
-            let stats: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-            assert_eq!(stats["stats"]["files"][0]["lost"]["kernel"], 0, "{name}");
+            assert_eq!(
+                records(&out).last().unwrap()["stats"]["files"][0]["lost"]["kernel"],
+                0,
+                "{name}"
+            );
         }
     });
 }
 
 #[test]
 fn a_watch_survives_an_interface_that_goes_and_a_log_that_is_rotated() {
-    inside("inside_a_watch_survives");
+    inside("live::inside_a_watch_survives");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_a_watch_survives() {
-    assert_inside();
-    let dir = tempfile::tempdir().unwrap();
-    let (out, rotated) = (dir.path().join("log"), dir.path().join("log.1"));
-    let (seen, sent) = pair(0);
-    let arguments = [
-        "-i",
-        &seen,
-        "--format",
-        "eve",
-        "--buffer",
-        "4",
-        "--keep-net-raw",
-        "-o",
-        out.to_str().unwrap(),
-    ];
-    let watching = Watching::start(&arguments);
+    let stage = Stage::set();
+    let (seen, out, rotated) = (&stage.seen, stage.log(), stage.path("log.1"));
+    let watching = stage.watch(&["--buffer", "4", "--keep-net-raw"]);
     // Down for longer than a look at the interfaces takes to come round; then gone; then back under the same name.
     ip(&format!("link set {seen} down"));
     thread::sleep(Duration::from_secs(3));
@@ -120,19 +102,16 @@ fn inside_a_watch_survives() {
     ip(&format!("link del {seen}"));
     thread::sleep(Duration::from_secs(2));
     let (seen_again, _) = pair(0);
-    assert_eq!(seen_again, seen);
+    assert_eq!(seen_again, *seen);
     wait_until("it captures again", || sockets() > 0);
     fs::rename(&out, &rotated).unwrap();
     watching.signal("HUP");
     wait_until("the log is opened anew", || out.exists());
     watching.signal("USR1");
     let capture = trace("dns-bogon-in-path");
-    replay(&capture, &sent);
-    wait_until("a finding is told", || {
-        fs::read_to_string(&out).unwrap().contains("dns_injection")
-    });
-    let (status, said) = watching.end();
-    assert_eq!(status, Some(0), "{said}");
+    replay(&capture, &stage.sent);
+    stage.wait_for_finding("dns_injection");
+    let said = watching.end_well();
     assert_eq!(fs::read_to_string(&rotated).unwrap(), "");
     for part in ["went down", "cannot be read any more", "is back", "Inspected "] {
         assert!(said.contains(part), "{part}: {said}");
@@ -173,7 +152,7 @@ fn wait_until_confined(pid: u32, caps: &str) {
 
 #[test]
 fn a_watch_gives_up_what_it_needs_no_more() {
-    inside("inside_a_watch_gives_up");
+    inside("live::inside_a_watch_gives_up");
 }
 
 #[test]
@@ -231,28 +210,16 @@ fn root_becomes_the_user_named_or_the_one_who_called_sudo() {
         eprintln!("skipped: only root can become somebody else");
         return;
     }
-    inside_by("inside_root_becomes", &["-n", "--kill-child"]);
+    inside_by("live::inside_root_becomes", &["-n", "--kill-child"]);
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_root_becomes() {
-    assert_inside();
-    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::set();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-    fs::set_permissions(dir.path(), open_to_all).unwrap();
-    let out = dir.path().join("log");
-    let (seen, sent) = pair(0);
-    let arguments = [
-        "-i",
-        &seen,
-        "--buffer",
-        "4",
-        "--format",
-        "eve",
-        "-o",
-        out.to_str().unwrap(),
-    ];
+    fs::set_permissions(stage.dir.path(), open_to_all).unwrap();
+    let (out, arguments) = (stage.log(), stage.arguments(&SMALL));
     let by_sudo = Watching::start_with(&arguments, &[("SUDO_UID", "65534"), ("SUDO_GID", "65533")]);
     wait_until_confined(by_sudo.0.id(), "0000000000000000");
     let ids = |pid, key| statuses(pid, key).pop_first().unwrap();
@@ -260,22 +227,20 @@ fn inside_root_becomes() {
     assert_eq!(ids(by_sudo.0.id(), "Gid"), "65533\t65533\t65533\t65533");
     let said = by_sudo.end().1;
     assert!(!said.contains("not confined"), "{said}");
-    let strict = Watching::start(&[&arguments[..], &["--user", "nobody", "--sandbox", "strict"]].concat());
+    let strict = stage.watch(&[&SMALL[..], &["--user", "nobody", "--sandbox", "strict"]].concat());
     wait_until_confined(strict.0.id(), "0000000000000000");
     assert_eq!(ids(strict.0.id(), "Uid"), "65534\t65534\t65534\t65534");
     // The log is that user's, and can be made anew after a rotation.
-    fs::rename(&out, dir.path().join("log.1")).unwrap();
+    fs::rename(&out, stage.path("log.1")).unwrap();
     strict.signal("HUP");
     wait_until("the log is opened anew", || out.exists());
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&out).unwrap()), 65534);
-    replay(&trace("dns-bogon-in-path"), &sent);
-    wait_until("a finding is told", || {
-        fs::read_to_string(&out).unwrap().contains("dns_injection")
-    });
+    replay(&trace("dns-bogon-in-path"), &stage.sent);
+    stage.wait_for_finding("dns_injection");
     assert_eq!(strict.end().0, Some(0));
     // Root with nobody to become is told, and with strict it is an error.
     let output = blockscope()
-        .args(["watch", "-i", &seen, "--sandbox", "strict", "--for", "1"])
+        .args(["watch", "-i", &stage.seen, "--sandbox", "strict", "--for", "1"])
         .env_remove("SUDO_UID")
         .output()
         .unwrap();
@@ -286,15 +251,14 @@ fn inside_root_becomes() {
 
 #[test]
 fn lists_of_fingerprints_are_read_anew_on_a_signal() {
-    inside("inside_lists_are_read_anew");
+    inside("live::inside_lists_are_read_anew");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_lists_are_read_anew() {
-    assert_inside();
-    let dir = tempfile::tempdir().unwrap();
-    let (out, list) = (dir.path().join("log"), dir.path().join("own.toml"));
+    let stage = Stage::set();
+    let list = stage.path("own.toml");
     let row = |id: &str, pattern: &str| {
         format!(
             "[[row]]\nid = \"{id}\"\nkind = \"http_location\"\npattern = \"{pattern}\"\nmatch = \"prefix\"\n\
@@ -302,24 +266,13 @@ fn inside_lists_are_read_anew() {
         )
     };
     fs::write(&list, row("one", "http://elsewhere.example")).unwrap();
-    let (seen, sent) = pair(0);
-    let arguments = [
-        "-i",
-        &seen,
-        "--buffer",
-        "4",
-        "--format",
-        "eve",
-        "-o",
-        out.to_str().unwrap(),
-    ];
-    let watching = Watching::start(&[&arguments[..], &["--fingerprints", list.to_str().unwrap(), "-v"]].concat());
+    let watching = stage.watch(&[&SMALL[..], &["--fingerprints", list.to_str().unwrap(), "-v"]].concat());
     wait_until_confined(watching.0.id(), "0000000000000000");
     // A list that is none changes nothing; what comes after it does.
     fs::write(&list, "[[row]]\nnonsense").unwrap();
     watching.signal("HUP");
     wait_until("it was read", || watching.said().contains("stay as they were"));
-    let replaced = dir.path().join("new");
+    let replaced = stage.path("new");
     fs::write(&replaced, row("two", "http://warning.example")).unwrap();
     fs::rename(&replaced, &list).unwrap();
     watching.signal("HUP");
@@ -327,38 +280,26 @@ fn inside_lists_are_read_anew() {
     // Facts are learnt at the next tick.
     watching.signal("USR1");
     wait_until("a tick later", || watching.said().contains("Inspected "));
-    replay(&trace("redirect-on-path-race"), &sent);
-    wait_until("a finding is told", || {
-        fs::read_to_string(&out).unwrap().contains("\"file\":\"own.toml\"")
-    });
-    let (status, said) = watching.end();
-    assert_eq!(status, Some(0), "{said}");
+    replay(&trace("redirect-on-path-race"), &stage.sent);
+    stage.wait_for_finding("\"file\":\"own.toml\"");
+    watching.end_well();
 }
 
 #[test]
 fn packets_of_findings_are_written_and_metrics_told() {
-    inside("inside_packets_of_findings");
+    inside("live::inside_packets_of_findings");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_packets_of_findings() {
-    assert_inside();
+    let stage = Stage::set();
     ip("link set lo up");
-    let dir = tempfile::tempdir().unwrap();
-    let (out, kept) = (dir.path().join("log"), dir.path().join("kept.pcapng"));
-    let (seen, sent) = pair(0);
+    let (seen, kept) = (&stage.seen, stage.path("kept.pcapng"));
     // Nobody else is in this network namespace.
     let address = "127.0.0.1:9464";
-    let mut arguments = vec!["-i", &seen, "--buffer", "4", "--format", "eve", "-p", "--immediate"];
-    arguments.extend([
-        "-o",
-        out.to_str().unwrap(),
-        "-w",
-        kept.to_str().unwrap(),
-        "--metrics",
-        address,
-    ]);
+    let more = ["-p", "--immediate", "-w", kept.to_str().unwrap(), "--metrics", address];
+    let arguments = stage.arguments(&[&SMALL[..], &more].concat());
     let watching = Watching::start(&arguments);
     wait_until("it is ready", || get(address, "/readyz").starts_with("HTTP/1.1 200"));
     ip(&format!("link set {seen} down"));
@@ -369,9 +310,9 @@ fn inside_packets_of_findings() {
     wait_until("it is ready again", || {
         get(address, "/readyz").starts_with("HTTP/1.1 200")
     });
-    replay(&trace("benign-nxdomain"), &sent);
-    replay(&trace("ipv6-rst"), &sent);
-    let told = || findings(&fs::read_to_string(&out).unwrap());
+    replay(&trace("benign-nxdomain"), &stage.sent);
+    replay(&trace("ipv6-rst"), &stage.sent);
+    let told = || findings(&stage.told());
     let expected = findings(&read_file(&trace("ipv6-rst"), Manner::default()).unwrap());
     wait_until("the findings are told", || told() == expected);
     let counted = "blockscope_findings_total{kind=\"rst_injection\",verdict=";
@@ -385,14 +326,13 @@ fn inside_packets_of_findings() {
         assert!(metrics.contains(part), "{part}: {metrics}");
     }
     let taken = blockscope()
-        .args(["watch", "-i", &seen, "--metrics", address])
+        .args(["watch", "-i", seen, "--metrics", address])
         .output()
         .unwrap();
     let said = String::from_utf8(taken.stderr).unwrap();
     assert_eq!(taken.status.code(), Some(3), "{said}");
     assert!(said.contains("another program listens there"), "{said}");
-    let (status, said) = watching.end();
-    assert_eq!(status, Some(0), "{said}");
+    let said = watching.end_well();
     // The written packets alone tell the same, and there are none of other flows.
     assert_eq!(
         findings(&read_file(&kept, Manner::default()).unwrap()),

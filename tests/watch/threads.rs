@@ -1,8 +1,6 @@
 //! `blockscope watch --threads N` on a real interface: each thread reads a socket of its own, and what they tell together
 //! is what one tells.
 
-mod netns;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -13,8 +11,9 @@ use blockscope::capture::capture_set::CaptureSet;
 use blockscope::capture::source::{RecordBatch, Source, Supply};
 use blockscope::fixture::reading::{Manner, read_file};
 use etherparse::PacketBuilder;
-use netns::{Watching, assert_inside, frames, get, inside, ip, pair, replay, send, sockets, trace, wait_until};
 use serde_json::Value;
+
+use crate::netns::{Stage, Watching, frames, get, inside, ip, pair, records, replay, send, sockets, trace, wait_until};
 
 /// Captures with resets, an ICMP error of a third about a flow, IPv6 and DNS; and one that is sent with VLAN tags.
 const REPLAYED: [&str; 4] = [
@@ -50,9 +49,8 @@ fn told(eve: &str) -> BTreeMap<(String, String), usize> {
 
 /// What the last record says of packets taken in and lost by the kernel.
 fn counted(log: &Path) -> (u64, u64) {
-    let text = fs::read_to_string(log).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    let file = &last["stats"]["files"][0];
+    let records = records(log);
+    let file = &records.last().unwrap()["stats"]["files"][0];
     (
         file["frames"].as_u64().unwrap(),
         file["lost"]["kernel"].as_u64().unwrap(),
@@ -80,23 +78,21 @@ fn replay_tagged(capture: &Path, interface: &str) -> u64 {
 
 #[test]
 fn several_threads_tell_what_one_tells() {
-    inside("inside_several_threads");
+    inside("threads::inside_several_threads");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_several_threads() {
-    assert_inside();
+    let stage = Stage::set();
     ip("link set lo up");
-    let dir = tempfile::tempdir().unwrap();
-    let (seen, sent) = pair(0);
-    let kept = dir.path().join("kept.pcapng");
+    let kept = stage.path("kept.pcapng");
     let watches: Vec<_> = (0..)
         .zip([1, 2, 3])
         .map(|(index, threads)| {
-            let log = dir.path().join(format!("log{threads}"));
+            let log = stage.path(&format!("log{threads}"));
             let (threads, metrics) = (threads.to_string(), format!("127.0.0.1:{}", 9464 + index));
-            let mut arguments = vec!["-i", &seen, "--format", "eve", "--threads", &threads];
+            let mut arguments = vec!["-i", &stage.seen, "--format", "eve", "--threads", &threads];
             arguments.extend(["--metrics", &metrics, "-o", log.to_str().unwrap()]);
             if threads == "3" {
                 arguments.extend(["-w", kept.to_str().unwrap()]);
@@ -111,10 +107,10 @@ fn inside_several_threads() {
     assert_eq!(sockets(), 6);
     let mut sent_all = thread::scope(|scope| {
         for name in REPLAYED {
-            let sent = &sent;
+            let sent = &stage.sent;
             scope.spawn(move || replay(&trace(name), sent));
         }
-        replay_tagged(&trace(TAGGED), &sent)
+        replay_tagged(&trace(TAGGED), &stage.sent)
     });
     sent_all += REPLAYED
         .map(|name| frames(&trace(name)).len() as u64)
@@ -122,8 +118,7 @@ fn inside_several_threads() {
         .sum::<u64>();
     let mut all = Vec::new();
     for (watching, log) in watches {
-        let (status, said) = watching.end();
-        assert_eq!(status, Some(0), "{said}");
+        let said = watching.end_well();
         assert_eq!(counted(&log), (sent_all, 0), "{said}");
         all.push(told(&fs::read_to_string(&log).unwrap()));
     }
@@ -145,22 +140,17 @@ fn inside_several_threads() {
 
 #[test]
 fn several_sockets_count_all_they_lose() {
-    inside("inside_several_sockets_lose");
+    inside("threads::inside_several_sockets_lose");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_several_sockets_lose() {
     const SENT: usize = 8000;
-    assert_inside();
+    let stage = Stage::set();
     ip("link set lo up");
-    let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("log");
-    let (seen, sent) = pair(0);
     let metrics = "127.0.0.1:9464";
-    let mut arguments = vec!["-i", &seen, "--buffer", "2", "--format", "eve", "--threads", "2"];
-    arguments.extend(["--metrics", metrics, "-o", log.to_str().unwrap()]);
-    let watching = Watching::start(&arguments);
+    let watching = stage.watch(&["--buffer", "2", "--threads", "2", "--metrics", metrics]);
     wait_until("it is ready", || get(metrics, "/readyz").starts_with("HTTP/1.1 200"));
     thread::sleep(Duration::from_millis(50));
     let noise: Vec<Vec<u8>> = (0..SENT)
@@ -176,31 +166,26 @@ fn inside_several_sockets_lose() {
         })
         .collect();
     watching.signal("STOP");
-    send(&noise, &sent);
+    send(&noise, &stage.sent);
     watching.signal("CONT");
-    let (status, said) = watching.end();
-    assert_eq!(status, Some(0), "{said}");
-    let (taken, lost) = counted(&log);
+    let said = watching.end_well();
+    let (taken, lost) = counted(&stage.log());
     assert_eq!(taken + lost, SENT as u64, "{said}");
     assert!(taken > 1000 && lost > 1000, "{taken} {lost}");
-    assert!(told(&fs::read_to_string(&log).unwrap()).is_empty());
+    assert!(told(&stage.told()).is_empty());
 }
 
 #[test]
 fn several_sockets_survive_an_interface_that_goes() {
-    inside("inside_an_interface_goes");
+    inside("threads::inside_an_interface_goes");
 }
 
 #[test]
 #[ignore = "runs inside a namespace"]
 fn inside_an_interface_goes() {
-    assert_inside();
-    let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("log");
-    let (seen, sent) = pair(0);
-    let mut arguments = vec!["-i", &seen, "--buffer", "4", "--format", "eve", "--threads", "3"];
-    arguments.extend(["-o", log.to_str().unwrap()]);
-    let keeping = Watching::start(&[&arguments[..], &["--keep-net-raw"]].concat());
+    let stage = Stage::set();
+    let seen = &stage.seen;
+    let keeping = stage.watch(&["--buffer", "4", "--threads", "3", "--keep-net-raw"]);
     wait_until("all have a socket", || sockets() == 3);
     ip(&format!("link set {seen} down"));
     wait_until("that is told", || keeping.said().contains("went down"));
@@ -209,22 +194,19 @@ fn inside_an_interface_goes() {
     ip(&format!("link del {seen}"));
     wait_until("all sockets are closed", || sockets() == 0);
     let (seen_again, _) = pair(0);
-    assert_eq!(seen_again, seen);
+    assert_eq!(seen_again, *seen);
     wait_until("all have a socket again", || sockets() == 3);
     thread::sleep(Duration::from_millis(50));
     let capture = trace("dns-bogon-in-path");
-    replay(&capture, &sent);
-    wait_until("a finding is told", || {
-        fs::read_to_string(&log).unwrap().contains("dns_injection")
-    });
-    let (status, said) = keeping.end();
-    assert_eq!(status, Some(0), "{said}");
-    assert_eq!(counted(&log).0, frames(&capture).len() as u64, "{said}");
+    replay(&capture, &stage.sent);
+    stage.wait_for_finding("dns_injection");
+    let said = keeping.end_well();
+    assert_eq!(counted(&stage.log()).0, frames(&capture).len() as u64, "{said}");
     // One of the three speaks.
     for part in ["went down", "is up again", "cannot be read any more", "is back"] {
         assert_eq!(said.matches(part).count(), 1, "{part}: {said}");
     }
-    let ending = Watching::start(&arguments);
+    let ending = stage.watch(&["--buffer", "4", "--threads", "3"]);
     wait_until("all have a socket", || sockets() == 3);
     ip(&format!("link del {seen}"));
     let (status, said) = ending.wait();
