@@ -1,75 +1,13 @@
 //! What the detectors of forged streams say of whole conversations: packets are built, judged by a shard as any others,
 //! and the findings looked at.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use etherparse::{PacketBuilder, TcpOptionElement};
 
 use crate::engine::baselines::Baselines;
 use crate::engine::shard::Shard;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::verdict::Verdict;
-use crate::packet::frame::{Frame, FrameNumber, LinkType};
-use crate::packet::packet::TcpFlags;
-use crate::time::Timestamp;
-
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-const S: u16 = TcpFlags::SYN;
-const A: u16 = TcpFlags::ACK;
-const F: u16 = TcpFlags::FIN;
-const R: u16 = TcpFlags::RST;
-
-/// A packet in the making; sequence numbers count from the sender's opening.
-#[derive(Clone, Copy)]
-struct Sent<'p> {
-    from_client: bool,
-    flags: u16,
-    seq: u32,
-    ack: u32,
-    payload: &'p [u8],
-    ttl: u8,
-    id: u16,
-    stamped: bool,
-}
-
-impl Sent<'_> {
-    const fn ttl(mut self, ttl: u8) -> Self {
-        self.ttl = ttl;
-        self
-    }
-    const fn id(mut self, id: u16) -> Self {
-        self.id = id;
-        self
-    }
-    const fn unstamped(mut self) -> Self {
-        self.stamped = false;
-        self
-    }
-}
-
-fn client(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
-    Sent {
-        from_client: true,
-        flags,
-        seq,
-        ack,
-        payload,
-        ttl: 64,
-        id: 0,
-        stamped: true,
-    }
-}
-
-fn server(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
-    Sent {
-        ttl: 50,
-        from_client: false,
-        ..client(flags, seq, ack, payload)
-    }
-}
+use crate::flow::talk::{A, Counters, F, R, S, Sent, client, hello, opened, server};
 
 /// Judges the packets, 10 ms apart.
 fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
@@ -80,51 +18,10 @@ fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
 /// Judges packets that come at so many milliseconds; an id of 0 is filled in from the sender's counter.
 fn judge_at(packets: &[(u64, Sent<'_>)]) -> Vec<Finding> {
     let mut shard = Shard::new(64, Arc::new(Baselines::default()));
-    let mut counters = [7000_u16, 100];
+    let mut counters = Counters::default();
     for (index, (at, sent)) in packets.iter().enumerate() {
-        let counter = &mut counters[usize::from(sent.from_client)];
-        let id = if sent.id == 0 {
-            *counter += 1;
-            *counter
-        } else {
-            sent.id
-        };
-        let (from, to) = if sent.from_client {
-            (CLIENT, SERVER)
-        } else {
-            (SERVER, CLIENT)
-        };
-        let mut ip =
-            etherparse::Ipv4Header::new(0, sent.ttl, etherparse::IpNumber::TCP, from.octets(), to.octets()).unwrap();
-        ip.identification = id;
-        let (from_port, to_port) = if sent.from_client { (40_000, 443) } else { (443, 40_000) };
-        let mut tcp = PacketBuilder::ethernet2([2; 6], [4; 6])
-            .ip(etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default()))
-            .tcp(from_port, to_port, sent.seq, 500);
-        if sent.flags & A != 0 {
-            tcp = tcp.ack(sent.ack);
-        }
-        if sent.flags & S != 0 {
-            tcp = tcp.syn();
-        }
-        if sent.flags & F != 0 {
-            tcp = tcp.fin();
-        }
-        if sent.flags & R != 0 {
-            tcp = tcp.rst();
-        }
-        if sent.stamped {
-            tcp = tcp.options(&[TcpOptionElement::Timestamp(index as u32, 1)]).unwrap();
-        }
-        let mut bytes = Vec::new();
-        tcp.write(&mut bytes, sent.payload).unwrap();
-        shard.judge(Frame {
-            number: FrameNumber::new(0, index as u64 + 1),
-            at: Timestamp::EPOCH.plus(Duration::from_millis(*at)),
-            bytes: &bytes,
-            wire_len: bytes.len() as u32,
-            link: LinkType::ETHERNET,
-        });
+        let bytes = sent.bytes(443, index as u32, &mut counters);
+        shard.judge(sent.frame(&bytes, index as u64 + 1, *at));
     }
     shard.end_capture();
     shard.take_findings()
@@ -140,12 +37,6 @@ fn of(kind: Kind, findings: &[Finding]) -> Option<(Verdict, Vec<u64>)> {
                 finding.forged.iter().map(|frame| frame.in_file()).collect(),
             ))
         })
-}
-
-fn opened<'p>(rest: &[Sent<'p>]) -> Vec<Sent<'p>> {
-    let mut packets = vec![client(S, 0, 0, b""), server(S | A, 0, 1, b""), client(A, 1, 1, b"")];
-    packets.extend(rest);
-    packets
 }
 
 #[test]
@@ -281,30 +172,6 @@ fn a_fin_that_is_repeated_with_its_data_is_ordinary() {
         client(F | A, 6, 9, b""),
     ]);
     assert_eq!(of(Kind::FinInjection, &judge(&story)), None);
-}
-
-/// A ClientHello for `example.org`.
-fn hello() -> Vec<u8> {
-    let name = b"example.org";
-    let mut extension = vec![
-        0,
-        0,
-        0,
-        name.len() as u8 + 5,
-        0,
-        name.len() as u8 + 3,
-        0,
-        0,
-        name.len() as u8,
-    ];
-    extension.extend(name);
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0x13, 1, 1, 0, 0, extension.len() as u8]);
-    body.extend(extension);
-    let mut record = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
-    record.extend(body);
-    record
 }
 
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
