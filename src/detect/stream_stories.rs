@@ -8,6 +8,7 @@ use crate::engine::shard::Shard;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::verdict::Verdict;
 use crate::flow::talk::{A, Counters, F, R, S, Sent, client, hello, opened, server};
+use crate::packet::frame::FrameNumber;
 
 /// Judges the packets, 10 ms apart.
 fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
@@ -469,4 +470,80 @@ fn a_volume_is_typical_by_its_bytes_or_its_packets() {
     // 14 to 34 kB, or 20 to 32 packets; 50 segments are 50 kB in more than 100.
     assert!(typical(10) && typical(16) && typical(33));
     assert!(!typical(35) && !typical(50));
+}
+
+#[test]
+fn repetitions_count_from_the_twentieth_packet_on() {
+    // Ten segments, each acknowledged by the next but one: 4 packets of the opening, 10, and 3.
+    const DATA: &[u8] = &[7; 1100];
+    let mut story = asking(&[]);
+    for number in 0..10 {
+        story.push((100 + 20 * u64::from(number), server(A, 1 + number * 1100, ASKED, DATA)));
+        if number % 4 == 3 {
+            let end = 1 + (number + 1) * 1100;
+            story.push((105 + 20 * u64::from(number), client(A, ASKED, end, b"")));
+        }
+    }
+    story.push((400, client(A, ASKED, 1 + 10 * 1100, b"")));
+    assert_eq!(story.len(), 17);
+    let last = server(A, 1 + 10 * 1100, ASKED, DATA);
+    story.push((500, last));
+    story.extend((1..8).map(|second| (500 + second * 1000, last)));
+    // The 19th and 20th packet repeat too, but so few packets are no volume.
+    assert_eq!(dropped(Kind::VolumeFreeze, &story), Some((21..=25).collect()));
+}
+
+#[test]
+fn the_syn_ack_the_server_goes_on_from_is_genuine() {
+    for (goes_on_from, forged) in [(0, 3), (90_000_000, 2)] {
+        let story = [
+            client(S, 0, 0, b""),
+            server(S | A, 0, 1, b""),
+            server(S | A, 90_000_000, 1, b"").id(9),
+            client(A, 1, goes_on_from + 1, b"hello"),
+            server(A, goes_on_from + 1, 6, b"welcome"),
+            server(A, goes_on_from + 8, 6, b"and more"),
+        ];
+        let findings = judge(&story);
+        let finding = findings
+            .iter()
+            .find(|finding| finding.kind == Kind::SynAckInjection)
+            .unwrap();
+        let frames = |list: &[FrameNumber]| list.iter().map(|frame| frame.in_file()).collect::<Vec<_>>();
+        assert_eq!(frames(&finding.forged), [forged]);
+        assert_eq!(frames(&finding.genuine), [5 - forged]);
+        let goes_on = finding
+            .evidence
+            .iter()
+            .find(|item| item.observation.key() == "goes_on_from_the_other");
+        assert_eq!(frames(&goes_on.unwrap().frames), [5]);
+    }
+}
+
+/// The segments of 1000 bytes a server sends, from `first` on, each acknowledged.
+fn sending(first: u32, last: u32, data: &[u8]) -> Vec<Sent<'_>> {
+    (first..last)
+        .flat_map(|number| {
+            let at = 1 + number * 1000;
+            [server(A, at, 6, data), client(A, 6, at + 1000, b"")]
+        })
+        .collect()
+}
+
+#[test]
+fn other_bytes_for_the_same_place_are_seen_beyond_what_is_kept_of_a_stream() {
+    const DATA: &[u8] = &[7; 1000];
+    const OTHER: &[u8] = &[8; 1000];
+    let rivals = |again: &Sent<'_>| {
+        let mut story = opened(&[client(A, 1, 1, b"hello")]);
+        story.extend(sending(0, 20, DATA));
+        story.push(*again);
+        story.extend(sending(20, 22, DATA));
+        of(Kind::PayloadInjection, &judge(&story)).map(|(_, forged)| forged)
+    };
+    let number = |index: u64| 5 + 2 * index;
+    // It came second, and its TTL and IP id are foreign.
+    let foreign = server(A, 1 + 18 * 1000, 6, OTHER).ttl(44).id(0x9999).unstamped();
+    assert_eq!(rivals(&foreign), Some(vec![number(20)]));
+    assert_eq!(rivals(&server(A, 1 + 18 * 1000, 6, DATA)), None, "a repetition");
 }

@@ -340,6 +340,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::talk::{A, S, Sent, Talk, client, opened, server};
 
     /// A pace of so many bytes in each eighth of a second.
     fn pace(delivered: &[u32]) -> Pace {
@@ -375,6 +376,91 @@ mod tests {
             let (rate, burst) = pace(&vec![2_500; intervals]).fit(start).unwrap();
             assert_eq!((rate, burst), (20_000, 9_000), "{intervals}");
         }
+    }
+
+    #[test]
+    fn what_is_judged_is_one_request_for_a_name_seen_from_its_opening_on() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        const NAMELESS: &[u8] = b"GET / HTTP/1.1\r\nAccept: all-of-them\r\n\r\n";
+        let judged = |packets: &[Sent<'_>]| is_judged(Talk::of(80, packets).flow());
+        let (len, answer) = (REQUEST.len() as u32, server(A, 1, 1 + REQUEST.len() as u32, b"answer"));
+        assert!(judged(&opened(&[client(A, 1, 1, REQUEST), answer])));
+        assert!(!judged(&opened(&[client(A, 1, 1, NAMELESS), answer])));
+        let again = client(A, 1 + len, 7, REQUEST);
+        assert!(!judged(&opened(&[client(A, 1, 1, REQUEST), answer, again])));
+        assert!(!judged(&opened(&[client(A, 1, 1, REQUEST), answer])[2..]));
+        assert!(!judged(&[client(S, 0, 0, b""), client(A, 1, 1, REQUEST)]));
+    }
+
+    /// A pace of which so many segments came late in each of its first intervals.
+    fn late(late: &[u16], segments: u32, (samples, grown): (u16, u16)) -> Option<Manner> {
+        let mut pace = pace(&[2_500; 20]);
+        pace.late[..late.len()].copy_from_slice(late);
+        (pace.segments, pace.samples, pace.grown) = (segments, samples, grown);
+        pace.manner().map(|(manner, _)| manner)
+    }
+
+    #[test]
+    fn policing_loses_segments_all_along_and_shaping_makes_them_wait() {
+        let policing = Some(Manner::Policing);
+        assert_eq!(late(&[5, 5, 5], 300, (0, 0)), policing);
+        assert_eq!(late(&[5, 5, 4], 280, (0, 0)), None, "too few");
+        assert_eq!(late(&[8, 7], 300, (0, 0)), None, "all at once");
+        assert_eq!(late(&[5, 5, 5], 301, (0, 0)), None, "no more than others lose");
+        // Where acknowledgements wait, losses are the queue's overflow.
+        assert_eq!(late(&[5, 5, 5], 300, (5, 2)), policing);
+        assert_eq!(late(&[5, 5, 5], 300, (4, 4)), policing, "too few were timed");
+        assert_eq!(late(&[5, 5, 5], 300, (5, 3)), None);
+        let shaping = Some(Manner::Shaping);
+        assert_eq!(late(&[5, 5, 5], 301, (5, 3)), shaping);
+        assert_eq!(late(&[], 40, (6, 3)), shaping);
+        assert_eq!(late(&[2], 40, (6, 3)), None);
+        assert_eq!(late(&[], 40, (6, 2)), None);
+    }
+
+    #[test]
+    fn a_round_trip_has_grown_if_it_takes_thrice_as_long_and_a_tenth_of_a_second_more() {
+        let millis = Duration::from_millis;
+        for (took, usual, grown) in [
+            (150, 50, 1),
+            (149, 50, 0),
+            (149, 49, 1),
+            (180, 60, 1),
+            (179, 60, 0),
+            (101, 1, 1),
+            (100, 1, 0),
+        ] {
+            let mut pace = pace(&[]);
+            pace.sample(millis(took), Some(millis(usual)));
+            assert_eq!(
+                (pace.samples, pace.grown, pace.longest),
+                (1, grown, millis(took)),
+                "{took} of {usual}"
+            );
+            pace.sample(millis(900), None);
+            assert_eq!(pace.samples, 1, "without a handshake nothing is known");
+            pace.sample(millis(1), Some(millis(usual)));
+            assert_eq!((pace.samples, pace.grown, pace.longest), (2, grown, millis(took)));
+        }
+    }
+
+    #[test]
+    fn a_rate_is_told_from_24_kilobytes_and_a_second_and_a_half_on() {
+        let start = Timestamp::from_nanos(1_000_000_000);
+        let told = |intervals: usize, bytes: u32| pace(&vec![bytes; intervals]).fit(start).is_some();
+        // The last interval does not count: 12 of an eighth of a second are left of 13.
+        assert!(told(13, 2_000));
+        assert!(!told(13, 1_999));
+        assert!(!told(12, 9_000));
+        // Each third carries between half and one and a half of its share.
+        let thirds = |first: u32, second: u32, third: u32| {
+            let parts = [[first; 5], [second; 5], [third; 5]].concat();
+            pace(&[&parts[..], &[1]].concat()).fit(start).is_some()
+        };
+        assert!(thirds(3_000, 3_000, 3_000));
+        assert!(thirds(1_500, 4_500, 3_000));
+        assert!(!thirds(1_499, 4_501, 3_000));
+        assert!(!thirds(1_400, 3_800, 3_800));
     }
 
     #[test]
