@@ -7,7 +7,7 @@ use crate::engine::baselines::Baselines;
 use crate::engine::shard::Shard;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::verdict::Verdict;
-use crate::flow::talk::{A, Counters, F, R, S, Sent, client, hello, opened, server};
+use crate::flow::talk::{A, Counters, F, P, R, S, Sent, client, hello, opened, server};
 use crate::packet::frame::FrameNumber;
 
 /// Judges the packets, 10 ms apart.
@@ -546,4 +546,91 @@ fn other_bytes_for_the_same_place_are_seen_beyond_what_is_kept_of_a_stream() {
     let foreign = server(A, 1 + 18 * 1000, 6, OTHER).ttl(44).id(0x9999).unstamped();
     assert_eq!(rivals(&foreign), Some(vec![number(20)]));
     assert_eq!(rivals(&server(A, 1 + 18 * 1000, 6, DATA)), None, "a repetition");
+}
+
+/// The block page told of a request, an answer at 100 ms and what follows.
+fn page(rest: &[(u64, Sent<'_>)]) -> Option<Finding> {
+    let findings = judge_at(&asking(rest));
+    findings.into_iter().find(|finding| finding.kind == Kind::BlockPage)
+}
+
+fn keys(finding: &Finding) -> Vec<&'static str> {
+    finding.evidence.iter().map(|item| item.observation.key()).collect()
+}
+
+#[test]
+fn a_page_is_known_by_all_of_its_packets() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 90\r\n\r\n<html><body>";
+    const BODY: &[u8] = b"<iframe src=\"http://10.10.34.34?type=Invalid Site&policy=MainPolicy\"></iframe>";
+    let behind = 1 + HEAD.len() as u32;
+    let found = page(&[
+        (100, server(A, 1, ASKED, HEAD)),
+        (110, server(A, behind, ASKED, BODY)),
+        (120, client(A, ASKED, behind + BODY.len() as u32, b"")),
+    ]);
+    let found = found.expect("a block page");
+    assert!(keys(&found).contains(&"known_block_page"), "{:?}", keys(&found));
+    assert!(found.particulars.fingerprint.is_some());
+    assert_eq!(found.particulars.http_status, Some(200));
+    let ordinary = page(&[
+        (100, server(A, 1, ASKED, HEAD)),
+        (110, server(A, behind, ASKED, b"welcome to this place")),
+    ]);
+    assert!(ordinary.is_none());
+}
+
+#[test]
+fn a_server_that_closes_and_is_not_heard_again_was_not_there() {
+    const REFUSED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let closed = 2 + REFUSED.len() as u32;
+    let answer = (100, server(F | A, 1, ASKED, REFUSED));
+    let end = client(F | A, ASKED, closed, b"");
+    let silent = |rest: &[(u64, Sent<'_>)]| {
+        let mut story = vec![answer];
+        story.extend(rest);
+        page(&story).is_some_and(|found| keys(&found).contains(&"silent_after_answer"))
+    };
+    assert!(silent(&[(110, end), (400, end), (900, end)]));
+    assert!(!silent(&[(110, end), (400, end)]));
+    let heard = |at| (at, server(A, closed, ASKED + 1, b""));
+    assert!(!silent(&[(110, end), (400, end), (900, end), heard(950)]));
+    assert!(!silent(&[heard(105), (110, end), (400, end), (900, end)]));
+    // An acknowledgement is no repetition.
+    let acks = client(A, ASKED, closed, b"");
+    assert!(!silent(&[(110, end), (400, end), (900, acks)]));
+}
+
+#[test]
+fn a_device_is_known_by_the_packet_its_page_comes_in() {
+    const ELSEWHERE: &[u8] = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://notice.example.net/\r\n\r\n";
+    let known = |answer: Sent<'_>| {
+        let found = page(&[(100, answer)]);
+        let keys = found.as_ref().map(keys).unwrap_or_default();
+        (keys.contains(&"known_device"), keys.contains(&"probable_device"))
+    };
+    let answer = |flags| server(flags, 1, ASKED, ELSEWHERE);
+    assert_eq!(known(answer(F | A).id(0x3412)), (true, false));
+    assert_eq!(known(answer(F | A | P).id(0x3412)), (false, false));
+    assert_eq!(known(answer(A).id(0x3412)), (false, false));
+    assert_eq!(known(answer(F | A).id(0x3413)), (false, false));
+    assert_eq!(known(answer(F | A).id(242)), (false, true));
+    assert_eq!(known(answer(A).id(242)), (false, false));
+}
+
+#[test]
+fn an_answer_that_came_too_soon_or_heard_nothing_is_told() {
+    const REFUSED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    // The handshake took 10 ms; the client asks at 30 ms.
+    let told = |at: u64, ack: u32| {
+        let answer = server(F | A, 1, ack, REFUSED).ttl(44).id(0x9999).unstamped();
+        page(&[(at, answer)]).map(|found| {
+            let keys = keys(&found);
+            let is = |key| keys.contains(&key);
+            (is("faster_than_handshake"), is("answer_without_acknowledging"))
+        })
+    };
+    assert_eq!(told(34, ASKED), Some((true, false)));
+    assert_eq!(told(35, ASKED), Some((false, false)));
+    assert_eq!(told(60, 1), Some((false, true)));
+    assert_eq!(told(60, ASKED - 1), Some((false, false)), "some of it was heard");
 }

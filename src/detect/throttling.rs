@@ -340,7 +340,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::talk::{A, S, Sent, Talk, client, opened, server};
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, R, S, Sent, Talk, client, opened, server};
 
     /// A pace of so many bytes in each eighth of a second.
     fn pace(delivered: &[u32]) -> Pace {
@@ -380,7 +381,6 @@ mod tests {
 
     #[test]
     fn what_is_judged_is_one_request_for_a_name_seen_from_its_opening_on() {
-        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
         const NAMELESS: &[u8] = b"GET / HTTP/1.1\r\nAccept: all-of-them\r\n\r\n";
         let judged = |packets: &[Sent<'_>]| is_judged(Talk::of(80, packets).flow());
         let (len, answer) = (REQUEST.len() as u32, server(A, 1, 1 + REQUEST.len() as u32, b"answer"));
@@ -461,6 +461,135 @@ mod tests {
         assert!(thirds(1_500, 4_500, 3_000));
         assert!(!thirds(1_499, 4_501, 3_000));
         assert!(!thirds(1_400, 3_800, 3_800));
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+    const DATA: &[u8] = &[7; 1000];
+
+    fn data(number: u32) -> Sent<'static> {
+        server(A, 1 + number * 1000, ASKED, DATA)
+    }
+
+    fn heard(number: u32) -> Sent<'static> {
+        client(A, ASKED, 1 + number * 1000, b"")
+    }
+
+    /// A download of which so many segments have come and been acknowledged, 10 ms each.
+    fn downloading(segments: u32) -> Trial<Throttling> {
+        let mut trial = Trial::of(Throttling, 80);
+        trial.show(&opened(&[client(A, 1, 1, REQUEST)]));
+        for number in 0..segments {
+            trial.show(&[data(number), heard(number + 1)]);
+        }
+        trial
+    }
+
+    #[test]
+    fn a_flow_is_watched_from_its_sixteenth_kilobyte_on() {
+        assert!(downloading(15).memory.pace.is_empty());
+        let mut trial = downloading(16);
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.before, pace.delivered[0], pace.segments), (15_000, 1000, 0));
+        assert!(trial.rests());
+        // What comes late is counted, and not timed.
+        trial.show(&[data(16), data(16), heard(17)]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!(
+            (pace.delivered[0], pace.segments, pace.late[0], pace.samples),
+            (2000, 2, 1, 0)
+        );
+        assert_eq!(pace.late_frames.len(), 1);
+        trial.show(&[data(17), heard(17), heard(18), heard(18)]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!(
+            (pace.delivered[0], pace.segments, pace.late[0], pace.samples),
+            (3000, 3, 1, 1)
+        );
+        assert_eq!(pace.longest, Duration::from_millis(20));
+        // A reset, a segment without ACK and one of the server's acknowledge nothing.
+        trial.show(&[
+            client(R | A, ASKED, 20_001, b""),
+            client(0, ASKED, 20_001, b""),
+            server(A, 18_001, ASKED, b""),
+        ]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.delivered[0], pace.segments, pace.late[0]), (3000, 3, 1));
+    }
+
+    #[test]
+    fn segments_are_timed_fifty_milliseconds_apart() {
+        let mut trial = downloading(16);
+        let start = 1_000;
+        for (number, at) in (16..).zip([0, 49, 50, 99, 100]) {
+            trial.show_at(start + at, &data(number));
+        }
+        let timed: Vec<_> = trial.memory.pace[0].timed.iter().map(|(end, _)| end.0).collect();
+        assert_eq!(timed, [17_001, 19_001, 21_001]);
+        trial.show_at(start + 130, &client(A, ASKED, 19_001, b""));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.samples, pace.timed.len()), (2, 1));
+        assert_eq!(pace.longest, Duration::from_millis(130));
+    }
+
+    #[test]
+    fn what_was_delivered_lies_in_its_interval() {
+        let mut trial = downloading(16);
+        // It was watched first at 360 ms: the first interval ends at 485.
+        assert_eq!(
+            trial.memory.pace[0].started.since(Timestamp::EPOCH),
+            Duration::from_millis(360)
+        );
+        trial.show_at(484, &data(16));
+        trial.show_at(484, &heard(17));
+        assert_eq!(trial.memory.pace[0].filling, 0);
+        trial.show_at(485, &data(17));
+        trial.show_at(485, &heard(18));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.filling, &pace.delivered[..3]), (1, &[2000, 1000, 0][..]));
+        // When all 24 are used, two and two become one.
+        trial.show_at(360 + 125 * 23, &data(18));
+        assert_eq!(
+            (trial.memory.pace[0].filling, trial.memory.pace[0].width),
+            (23, FIRST_WIDTH)
+        );
+        trial.show_at(360 + 125 * 24, &heard(19));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.filling, pace.width), (12, FIRST_WIDTH * 2));
+        assert_eq!(
+            (pace.delivered[0], pace.delivered[1], pace.delivered[12]),
+            (3000, 0, 1000)
+        );
+        assert_eq!(pace.delivered.iter().sum::<u32>(), 4000);
+    }
+
+    #[test]
+    fn a_policed_flow_is_told_with_its_rate() {
+        let told = |bytes: u32| {
+            let mut trial = downloading(16);
+            for step in 0..40 {
+                trial.memory.pace[0].delivered[0] = 0;
+                trial.show_at(500 + step, &data(16));
+            }
+            let pace = &mut trial.memory.pace[0];
+            pace.delivered[..20].fill(bytes);
+            pace.late[..3].fill(9);
+            pace.filling = 20;
+            assert_eq!(trial.conclude(Ending::SuspicionDue).len(), 0);
+            let found = trial.conclude(Ending::Over);
+            assert_eq!(trial.conclude(Ending::Over).len(), 0);
+            let finding = found.into_iter().next()?;
+            let throttle = finding.particulars.throttle?;
+            Some((throttle.manner, throttle.kbit_s, finding.evidence.len()))
+        };
+        let policing = Manner::Policing;
+        // In an eighth of a second: 2 500 bytes are 160 kbit/s. Rates that boxes are known for are told.
+        assert_eq!(told(2_500), Some((policing, 160, 1)));
+        assert_eq!(told(2_344), Some((policing, 150, 2)));
+        assert_eq!(told(2_360), Some((policing, 151, 1)));
+        assert_eq!(told(1_844), Some((policing, 118, 2)));
+        assert_eq!(told(1_835), Some((policing, 117, 1)));
+        assert_eq!(told(1_000), None, "too little");
     }
 
     #[test]

@@ -63,6 +63,16 @@ impl<D: Detector> Trial<D> {
         self.detector.rests(self.talk.flow(), &self.memory)
     }
 
+    /// The flow, concluded as of now.
+    pub(crate) fn conclusion(&self, ending: Ending) -> Conclusion<'_> {
+        Conclusion {
+            flow: self.talk.flow(),
+            heads: &self.talk.stores.heads,
+            ending,
+            at: Timestamp::from_nanos(self.now * 1_000_000),
+        }
+    }
+
     /// What it files as of now.
     pub(crate) fn conclude(&mut self, ending: Ending) -> Vec<Finding> {
         let conclusion = Conclusion {

@@ -16,7 +16,7 @@ use crate::packet::packet::{Packet, Segment, TcpFlags, Transport};
 use crate::time::Timestamp;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(151, 101, 1, 140);
 pub(crate) const S: u16 = TcpFlags::SYN;
 pub(crate) const A: u16 = TcpFlags::ACK;
 pub(crate) const F: u16 = TcpFlags::FIN;
@@ -100,26 +100,16 @@ impl Sent<'_> {
         let mut tcp = PacketBuilder::ethernet2([2, 2, 2, 2, 2, self.link], [4; 6])
             .ip(IpHeaders::Ipv4(ip, Ipv4Extensions::default()))
             .tcp(from_port, to_port, self.seq, self.window);
-        if self.flags & A != 0 {
-            tcp = tcp.ack(self.ack);
-        }
-        if self.flags & S != 0 {
-            tcp = tcp.syn();
-        }
-        if self.flags & F != 0 {
-            tcp = tcp.fin();
-        }
-        if self.flags & R != 0 {
-            tcp = tcp.rst();
-        }
-        if self.flags & P != 0 {
-            tcp = tcp.psh();
-        }
         if self.stamped {
             tcp = tcp.options(&[TcpOptionElement::Timestamp(clock, 1)]).unwrap();
         }
         let mut bytes = Vec::new();
         tcp.write(&mut bytes, self.payload).unwrap();
+        // Whatever the builder does not write. Sums are not looked at.
+        let header = 14 + 20;
+        bytes[header + 8..header + 12].copy_from_slice(&self.ack.to_be_bytes());
+        bytes[header + 12] |= (self.flags >> 8) as u8;
+        bytes[header + 13] |= self.flags as u8;
         bytes
     }
 
@@ -164,6 +154,36 @@ pub(crate) fn opened<'p>(rest: &[Sent<'p>]) -> Vec<Sent<'p>> {
     let mut packets = vec![client(S, 0, 0, b""), server(S | A, 0, 1, b""), client(A, 1, 1, b"")];
     packets.extend(rest);
     packets
+}
+
+/// A ClientHello for `example.org` that offers TLS 1.3 too.
+pub(crate) fn newer_hello() -> Vec<u8> {
+    let mut record = hello();
+    let versions = [0, 43, 0, 5, 4, 3, 4, 3, 3];
+    record.extend(versions);
+    // The lengths of the record, of the message and of the extensions, which begin behind 41 bytes of the body.
+    for at in [4, 8, 9 + 42] {
+        record[at] += versions.len() as u8;
+    }
+    record
+}
+
+/// A ServerHello of TLS 1.2, whose random ends so, and with it the version TLS 1.3 is agreed on by.
+pub(crate) fn server_hello(end_of_random: &[u8; 8], newer: Option<u16>) -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([7; 24]);
+    body.extend(end_of_random);
+    body.extend([0, 0x13, 1, 0]);
+    match newer {
+        Some(version) => {
+            body.extend([0, 6, 0, 43, 0, 2]);
+            body.extend(version.to_be_bytes());
+        }
+        None => body.extend([0, 0]),
+    }
+    let mut record = vec![22, 3, 3, 0, body.len() as u8 + 4, 2, 0, 0, body.len() as u8];
+    record.extend(body);
+    record
 }
 
 /// A ClientHello for `example.org`.
@@ -253,6 +273,33 @@ impl Talk {
         };
         let (_, end) = FlowKey::new(Protocol::Tcp, packet.from, packet.to);
         self.flow().is_ordinary(end, &packet, segment)
+    }
+
+    /// Sends an ordinary packet, whose payload is kept if the flow is read on.
+    pub(crate) fn pass(&mut self, sent: &Sent<'_>, reads_on: bool) {
+        let bytes = sent.bytes(self.port, self.packets as u32, &mut self.counters);
+        self.packets += 1;
+        let packet = dissect(sent.frame(&bytes, self.packets, self.packets * 10)).unwrap();
+        let Transport::Tcp(segment) = &packet.transport else {
+            panic!("a segment was sent")
+        };
+        let (_, end) = FlowKey::new(Protocol::Tcp, packet.from, packet.to);
+        let heads = reads_on.then_some(&mut self.stores.heads);
+        self.flow
+            .as_mut()
+            .expect("a packet was sent")
+            .learn_ordinary(end, &packet, segment, heads);
+    }
+
+    /// Gives back what is kept of the first bytes of `party`.
+    pub(crate) fn release(&mut self, party: Party) {
+        let flow = self.flow.as_mut().expect("a packet was sent");
+        flow.release(party, &mut self.stores.heads);
+    }
+
+    /// What `party` sent first.
+    pub(crate) fn head(&self, party: Party) -> &[u8] {
+        self.flow().head(party, &self.stores.heads)
     }
 
     /// Sends a packet at so many milliseconds, and shows it to `see` before the flow learns it.
