@@ -28,4 +28,6 @@ pub mod syn_ack_injection;
 pub mod throttling;
 pub mod tls_alert_injection;
 pub mod tls_interception;
+#[cfg(test)]
+pub(crate) mod trial;
 pub mod volume_freeze;

@@ -19,4 +19,6 @@ pub mod name_text;
 pub mod path_profile;
 pub mod side;
 pub mod spare;
+#[cfg(test)]
+pub(crate) mod talk;
 pub mod waiting;

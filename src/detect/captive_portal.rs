@@ -224,10 +224,14 @@ mod tests {
 
     use etherparse::PacketBuilder;
 
+    use super::CaptivePortal;
+    use crate::detect::detector::Attention;
+    use crate::detect::trial::Trial;
     use crate::engine::baselines::Baselines;
     use crate::engine::shard::Shard;
     use crate::finding::finding::{Finding, Kind};
     use crate::finding::verdict::Verdict;
+    use crate::flow::talk::{A, client, opened, server};
     use crate::packet::frame::{Frame, FrameNumber, LinkType};
     use crate::time::Timestamp;
 
@@ -303,6 +307,32 @@ mod tests {
             told(PROBE, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlogin").len(),
             1
         );
+    }
+
+    #[test]
+    fn it_rests_but_in_a_probe_that_was_not_answered() {
+        let request = |host: &str| format!("GET /generate_204 HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let asked = |request: &str| {
+            let mut trial = Trial::of(CaptivePortal, 80);
+            trial.show(&opened(&[client(A, 1, 1, request.as_bytes())]));
+            trial
+        };
+        let probe = request("connectivitycheck.gstatic.com");
+        let mut trial = asked(&probe);
+        assert!(!trial.rests());
+        let asked_to = 1 + probe.len() as u32;
+        let answer = server(A, 1, asked_to, b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(trial.show(&[answer]), [Attention::Suspicious]);
+        assert!(trial.rests());
+        assert!(asked(&request("www.example.org")).rests());
+        assert!(asked("hello, whoever you are").rests());
+        let mut trial = asked(&probe);
+        trial.show(&[client(A, asked_to, 1, probe.as_bytes())]);
+        assert!(
+            trial.rests(),
+            "an answer to the second request is not told from one to the first"
+        );
+        assert_eq!(trial.show(&[answer]), [Attention::Idle]);
     }
 
     #[test]

@@ -163,3 +163,74 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         particulars: Particulars::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::detector::Ending;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, F, R, Sent, client, opened, server};
+
+    /// What is told after the client's request and `rest`.
+    fn told(rest: &[Sent<'_>]) -> Option<(Vec<&'static str>, Vec<u64>)> {
+        let mut trial = Trial::of(FinInjection, 80);
+        trial.show(&opened(&[
+            client(A, 1, 1, b"hello"),
+            server(A, 1, 6, b"twenty bytes of data"),
+        ]));
+        assert!(trial.rests());
+        trial.show(rest);
+        let found = trial.conclude(Ending::Over);
+        let finding = found.first()?;
+        let keys = finding.evidence.iter().map(|item| item.observation.key()).collect();
+        Some((keys, finding.genuine.iter().map(|frame| frame.in_file()).collect()))
+    }
+
+    fn says(key: &str, rest: &[Sent<'_>]) -> bool {
+        told(rest).is_some_and(|(keys, _)| keys.contains(&key))
+    }
+
+    #[test]
+    fn data_behind_a_fin_contradict_it() {
+        let fin = server(F | A, 21, 6, b"");
+        let after = |seq, payload| [fin, server(A, seq, 6, payload)];
+        assert_eq!(told(&after(21, b"more")).unwrap().1, [7]);
+        assert!(says("sent_after_fin", &after(21, b"more")));
+        assert!(
+            !says("sent_after_fin", &after(18, b"more")),
+            "it ends where the FIN does"
+        );
+        assert!(says("sent_after_fin", &after(19, b"more")));
+        assert!(!says("sent_after_fin", &after(22, b"x")), "a keep-alive");
+        assert!(says("sent_after_fin", &after(22, b"xy")));
+        // What lies a megabyte behind is of another connection.
+        assert!(says("sent_after_fin", &after(22 + (1 << 20) - 5, b"more")));
+        assert!(!says("sent_after_fin", &after(22 + (1 << 20) - 4, b"more")));
+        let mut many = vec![fin];
+        many.extend((0..6).map(|number| server(A, 21 + number * 4, 6, b"more")));
+        assert_eq!(told(&many).unwrap().1, [7, 8, 9, 10], "no more are named");
+        assert!(told(&[fin, client(A, 6, 22, b"more")]).is_none());
+        assert!(told(&[fin, server(R | A, 22, 6, b"more")]).is_none());
+    }
+
+    #[test]
+    fn a_strange_fin_below_data_is_told() {
+        let below = |seq| server(F | A, seq, 6, b"").ttl(44);
+        let by = |seq| says("fin_below_data", &[below(seq), server(A, 21, 6, b"")]);
+        assert!(by(14));
+        assert!(!by(15), "padding may have been counted");
+        assert!(!by(21));
+        assert!(
+            !says("fin_below_data", &[server(F | A, 14, 6, b""), server(A, 21, 6, b"")]),
+            "its own"
+        );
+        let mut trial = Trial::of(FinInjection, 80);
+        trial.show(&opened(&[server(A, 1, 1, b"twenty bytes of data")]));
+        assert_eq!(trial.show(&[below(14)]), [Attention::Suspicious]);
+        assert!(!trial.rests());
+        // Nobody saw the connection open.
+        let mut trial = Trial::of(FinInjection, 80);
+        trial.show(&[server(A, 1, 1, b"twenty bytes of data")]);
+        assert_eq!(trial.show(&[below(14)]), [Attention::Idle]);
+    }
+}

@@ -169,3 +169,74 @@ pub fn is_reachable(address: IpAddr) -> bool {
         | AddressClass::Discard => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::detector::Ending;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, R, S, Sent, client, server};
+
+    /// The frames said to be swallowed after SYNs at so many milliseconds, and what else came.
+    fn swallowed(syns: &[u64], rest: &[(u64, Sent<'_>)]) -> Option<Vec<u64>> {
+        let mut trial = Trial::of(IpBlackhole, 443);
+        for at in syns {
+            trial.show_at(*at, &client(S, 0, 0, b""));
+        }
+        for (at, sent) in rest {
+            trial.show_at(*at, sent);
+        }
+        assert!(trial.rests());
+        assert_eq!(trial.conclude(Ending::SuspicionDue).len(), 0);
+        let found = trial.conclude(Ending::CaptureEnded);
+        assert_eq!(trial.conclude(Ending::CaptureEnded).len(), 0, "once");
+        let finding = found.first()?;
+        Some(finding.dropped.iter().map(|frame| frame.in_file()).collect())
+    }
+
+    #[test]
+    fn three_syns_in_two_and_a_half_seconds_are_swallowed() {
+        assert_eq!(swallowed(&[0, 1000, 2500], &[]), Some(vec![1, 2, 3]));
+        assert_eq!(swallowed(&[0, 1000, 2499], &[]), None);
+        assert_eq!(swallowed(&[0, 2500], &[]), None);
+        let many: Vec<_> = (0..9).map(|number| number * 1000).collect();
+        assert_eq!(swallowed(&many, &[]), Some((1..=7).collect()), "no more are named");
+        // The one that was answered was not in vain.
+        let answer = (3100, server(S | A, 0, 1, b""));
+        assert_eq!(swallowed(&[0, 1000, 2500, 3000], &[answer]), Some(vec![1, 2, 3]));
+        assert_eq!(swallowed(&[0, 1000, 3000], &[answer]), None);
+        assert_eq!(swallowed(&[0, 1000, 2499, 3000], &[answer]), None);
+        // Nor is anything swallowed where other words were heard, or data went out.
+        assert_eq!(swallowed(&[0, 1000, 2500], &[(3000, server(R | A, 0, 1, b""))]), None);
+        assert_eq!(swallowed(&[0, 1000, 2500], &[(3000, client(A, 1, 1, b"data"))]), None);
+        // A SYN after that is none of them.
+        let syn = (3200, client(S, 0, 0, b""));
+        assert_eq!(
+            swallowed(&[0, 1000, 2400], &[(3100, server(R | A, 0, 1, b"")), syn]),
+            None
+        );
+    }
+
+    #[test]
+    fn addresses_of_the_world_can_be_blocked() {
+        for (address, reachable) in [
+            ("151.101.1.140", true),
+            ("203.0.113.7", true),
+            ("198.18.0.1", true),
+            ("2002:808:808::1", true),
+            ("64:ff9b::808:808", true),
+            ("10.1.2.3", false),
+            ("127.0.0.1", false),
+            ("169.254.1.1", false),
+            ("100.64.0.1", false),
+            ("224.0.0.251", false),
+            ("255.255.255.255", false),
+            ("0.0.0.0", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_reachable(address.parse().unwrap()), reachable, "{address}");
+        }
+    }
+}

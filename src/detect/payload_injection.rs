@@ -331,3 +331,40 @@ fn stands_out(side: &Side, packet: &Packet<'_>, segment: &Segment<'_>) -> bool {
                 .usual_ttl()
                 .is_some_and(|usual| usual.abs_diff(packet.marks.ttl) >= 2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::talk::{A, Talk, client, opened, server};
+
+    #[test]
+    fn a_keep_alive_is_one_byte_that_was_sent_or_heard() {
+        let mut talk = Talk::of(
+            443,
+            &opened(&[
+                client(A, 1, 1, b"hello"),
+                server(A, 1, 6, b"ok"),
+                client(A, 6, 3, b"more"),
+            ]),
+        );
+        for (seq, payload, expected) in [
+            (4, &b"x"[..], true),
+            (5, b"x", true),
+            (6, b"x", false),
+            (8, b"x", false),
+            (9, b"x", true),
+            (10, b"x", false),
+            (4, b"xy", false),
+            (8, b"xy", false),
+        ] {
+            talk.say_at(100, &client(A, seq, 3, payload), |shown| {
+                let side = |party| shown.flow.side(party);
+                let (own, peer) = (side(shown.sender), side(shown.sender.peer()));
+                assert_eq!(keeps_alive(shown.segment, own, peer), expected, "{seq} {payload:?}");
+            });
+            if seq == 10 {
+                return;
+            }
+        }
+    }
+}

@@ -123,3 +123,194 @@ fn is_far_window(one: u16, two: u16) -> bool {
     let (low, high) = (u32::from(one.min(two)), u32::from(one.max(two)));
     high > low * 4 && high - low > 1024
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::finding::Party;
+    use crate::flow::talk::{A, Sent, Talk, client, opened, server};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+
+    /// A request under the IP id 900.
+    fn asking<'p>() -> Vec<Sent<'p>> {
+        opened(&[client(A, 1, 1, REQUEST).id(900)])
+    }
+
+    /// What is odd about the packet of number `frame`, those of numbers `apart` suspected with it.
+    fn odd_about(packets: &[Sent<'_>], frame: u64, apart: &[u64]) -> Vec<&'static str> {
+        let talk = Talk::of(80, packets);
+        let sender = match packets[frame as usize - 1].from_client {
+            true => Party::Client,
+            false => Party::Server,
+        };
+        let side = talk.flow().side(sender);
+        let note = |frame: u64| *side.notes().find(|note| note.frame.in_file() == frame).unwrap();
+        let apart: Vec<_> = apart.iter().map(|frame| note(*frame)).collect();
+        let asked = talk.flow().asked.as_ref();
+        let found = odd_marks(&note(frame), &apart, side, asked);
+        assert!(
+            found
+                .iter()
+                .all(|item| item.frames.iter().all(|named| named.in_file() == frame))
+        );
+        found.iter().map(|item| item.observation.key()).collect()
+    }
+
+    /// The same of a packet after the request and an answer, and before another.
+    fn odd(suspect: Sent<'_>) -> Vec<&'static str> {
+        let mut packets = asking();
+        packets.extend([server(A, 1, ASKED, b"answer"), suspect, server(A, 11, ASKED, b"more")]);
+        odd_about(&packets, 6, &[])
+    }
+
+    const NONE: [&str; 0] = [];
+
+    #[test]
+    fn a_packet_like_the_others_is_not_odd() {
+        assert_eq!(odd(server(A, 7, ASKED, b"data")), NONE);
+    }
+
+    #[test]
+    fn a_ttl_is_odd_two_off_if_its_sender_never_showed_it() {
+        let data = server(A, 7, ASKED, b"data");
+        for (ttl, told) in [(48, true), (49, false), (51, false), (52, true)] {
+            assert_eq!(odd(data.ttl(ttl)).contains(&"ttl_differs"), told, "{ttl}");
+        }
+        let is_odd = |ttls: &[u8], frame: u64, apart: &[u64]| {
+            let mut packets = asking();
+            packets.extend(ttls.iter().map(|ttl| server(A, 1, ASKED, b"").ttl(*ttl)));
+            odd_about(&packets, frame, apart).contains(&"ttl_differs")
+        };
+        assert!(is_odd(&[50, 44], 6, &[]));
+        assert!(!is_odd(&[44, 44, 50, 50], 6, &[]), "it had been shown before");
+        assert!(is_odd(&[44, 44, 50], 5, &[]), "as many as the others");
+        assert!(!is_odd(&[44, 44, 44, 50], 5, &[]), "more than the others");
+        assert!(is_odd(&[44, 44, 44, 50], 5, &[6, 7]), "all of them suspected");
+        // Without it nothing is left to compare with.
+        assert!(!is_odd(&[50, 44], 6, &[2, 5]));
+    }
+
+    #[test]
+    fn a_fragmentation_bit_stands_against_two_others() {
+        let is_odd = |bits: &[bool], frame: u64| {
+            let mut packets = asking();
+            for set in bits {
+                let sent = server(A, 1, ASKED, b"");
+                packets.push(if *set { sent.unfragmented() } else { sent });
+            }
+            odd_about(&packets, frame, &[]).contains(&"dont_fragment_differs")
+        };
+        assert!(is_odd(&[false, true], 6));
+        assert!(!is_odd(&[true], 5), "the opening alone is no habit");
+        assert!(!is_odd(&[false, true], 5));
+        // There are many of them; but the opening is of the others.
+        assert!(is_odd(&[false, true, true, true], 6));
+        assert!(!is_odd(&[true, true, true], 5));
+    }
+
+    #[test]
+    fn a_timestamp_is_missed_where_it_was_agreed_on() {
+        let says = |packets: &[Sent<'_>], frame| odd_about(packets, frame, &[]).contains(&"timestamp_missing");
+        let mut packets = asking();
+        let bare = server(A, 1, ASKED, b"").unstamped();
+        packets.extend([bare, bare, bare]);
+        assert!(says(&packets, 5), "the SYN-ACK bore one, however many do not");
+        // What a client offers may have been declined.
+        let ask = client(A, 1, 1, REQUEST);
+        assert!(says(&opened(&[ask.unstamped()]), 4));
+        assert!(!says(
+            &opened(&[ask.unstamped(), client(A, ASKED, 1, b"").unstamped()]),
+            4
+        ));
+        assert!(!says(&opened(&[ask]), 4));
+        let mut declined = opened(&[ask.unstamped()]);
+        (declined[1].stamped, declined[2].stamped) = (false, false);
+        assert!(!says(&declined, 4));
+    }
+
+    #[test]
+    fn an_id_is_copied_from_the_request_by_whoever_counts_otherwise() {
+        let data = server(A, 7, ASKED, b"data");
+        assert_eq!(odd(data.id(900)), ["ip_id_copied_from_trigger"]);
+        assert_eq!(odd(data.id(901)), NONE);
+        // A sender whose packets all carry the one id copies nobody, unless all are suspected.
+        let mut packets = asking();
+        packets.extend([server(A, 1, ASKED, b"").id(900), server(A, 1, ASKED, b"").id(900)]);
+        assert_eq!(odd_about(&packets, 6, &[]), NONE);
+        assert_eq!(odd_about(&packets, 6, &[5]), ["ip_id_copied_from_trigger"]);
+    }
+
+    #[test]
+    fn an_id_far_from_its_neighbours_is_out_of_sequence() {
+        // The last seven of twelve are kept: 7006 is the farthest.
+        let says = |id: u16, between: &[u16]| {
+            let mut packets = asking();
+            packets.extend([server(A, 1, ASKED, b""); 11]);
+            packets.extend(between.iter().map(|id| server(A, 1, ASKED, b"").id(*id)));
+            packets.push(server(A, 1, ASKED, b"").id(id));
+            odd_about(&packets, packets.len() as u64, &[]).contains(&"ip_id_out_of_sequence")
+        };
+        for (id, told) in [
+            (11_006, false),
+            (11_007, true),
+            (3_006, false),
+            (3_005, true),
+            (30_000, true),
+        ] {
+            assert_eq!(says(id, &[]), told, "{id}");
+        }
+        assert!(!says(30_000, &[20_000, 9, 40_000]), "it does not count");
+    }
+
+    #[test]
+    fn a_window_four_times_as_large_is_another_stacks() {
+        for (one, two, far) in [
+            (500, 2_000, false),
+            (500, 2_001, true),
+            (2_001, 500, true),
+            (0, 1_024, false),
+            (0, 1_025, true),
+            (9, 9, false),
+        ] {
+            assert_eq!(is_far_window(one, two), far, "{one} {two}");
+        }
+        let data = server(A, 7, ASKED, b"data");
+        assert_eq!(odd(data.window(2_001)), ["window_differs"]);
+        assert_eq!(odd(data.window(2_000)), NONE);
+        // One that is near enough is enough, but for the SYN-ACK's.
+        let mut packets = asking();
+        packets[1].window = 9_000;
+        packets.extend([server(A, 1, ASKED, b""), server(A, 1, ASKED, b"").window(9_000)]);
+        assert_eq!(odd_about(&packets, 6, &[]), ["window_differs"]);
+        packets.push(server(A, 1, ASKED, b"").window(8_000));
+        assert_eq!(odd_about(&packets, 6, &[]), NONE);
+        assert_eq!(odd_about(&packets, 6, &[7]), ["window_differs"]);
+    }
+
+    #[test]
+    fn a_link_address_nobody_else_has_is_odd() {
+        let data = server(A, 7, ASKED, b"data");
+        assert_eq!(odd(data.link(9)), ["link_source_differs"]);
+        let mut packets = asking();
+        packets.extend([server(A, 1, ASKED, b"").link(9), server(A, 1, ASKED, b"").link(9)]);
+        assert_eq!(odd_about(&packets, 6, &[]), NONE);
+        assert_eq!(odd_about(&packets[..5], 5, &[]), NONE, "the opening alone is no habit");
+        packets.push(server(A, 1, ASKED, b""));
+        assert_eq!(odd_about(&packets, 6, &[5]), ["link_source_differs"]);
+    }
+
+    #[test]
+    fn the_heaviest_mark_says_how_odd_a_packet_is() {
+        let evidence = |observation| Evidence::at(observation, &[]);
+        let ttl = evidence(Observation::TtlDiffers { packet: 1, usual: 9 });
+        let usual = evidence(Observation::TtlAsUsual);
+        assert!(usual.llr() < 0.0 && ttl.llr() > 0.0);
+        assert_eq!(oddness(&[]), 0.0);
+        assert_eq!(oddness(&[usual.clone()]), 0.0);
+        let all = [usual, ttl.clone(), evidence(Observation::LinkSourceDiffers)];
+        assert_eq!(oddness(&all), ttl.llr().max(all[2].llr()));
+        assert!(has_odd_ttl(&all) && !has_odd_ttl(&all[2..]));
+    }
+}

@@ -607,6 +607,88 @@ mod tests {
         );
     }
 
+    /// A client's Initial of the handshake from `port`.
+    fn initial(tap: &mut Tap, port: u16) {
+        tap.port = port;
+        let packet = sealed(QuicVersion::V1, b"8 octets", &crypto(0, &hello("www.example.org")));
+        tap.send(true, &packet);
+        tap.millis += 1;
+    }
+
+    #[test]
+    fn a_handshake_that_came_through_makes_room_first_and_then_the_oldest() {
+        let found = |served: Option<u16>, more: u16| {
+            let mut tap = Tap::new();
+            (1..=32).for_each(|port| initial(&mut tap, port));
+            if let Some(port) = served {
+                tap.port = port;
+                (0..2).for_each(|_| tap.send(false, &[0x40; 40]));
+            }
+            (0..more).for_each(|port| initial(&mut tap, 100 + port));
+            // All go on in vain.
+            for _ in 0..2 {
+                tap.millis += 1_500;
+                (1..=32).for_each(|port| initial(&mut tap, port));
+            }
+            let found = tap.found();
+            let mut ports: Vec<_> = found.iter().map(|finding| finding.conversation.client.port).collect();
+            ports.sort_unstable();
+            ports
+        };
+        let all_but = |gone: &[u16]| -> Vec<u16> { (1..=32).filter(|port| !gone.contains(port)).collect() };
+        assert_eq!(found(None, 0), all_but(&[]));
+        assert_eq!(found(None, 1), all_but(&[1]));
+        assert_eq!(found(Some(7), 0), all_but(&[7]));
+        assert_eq!(found(Some(7), 1), all_but(&[7]));
+        assert_eq!(found(Some(7), 2), all_but(&[1, 7]));
+    }
+
+    #[test]
+    fn a_try_is_fifty_milliseconds_after_the_one_before_and_three_take_two_seconds() {
+        let tried = |waits: &[u64]| {
+            let mut tap = Tap::new();
+            initial(&mut tap, 7);
+            for wait in waits {
+                tap.millis += wait - 1;
+                initial(&mut tap, 7);
+            }
+            let found = tap.found();
+            found
+                .first()
+                .map(|finding| (finding.dropped.len(), finding.evidence[0].observation.key()))
+        };
+        let unanswered = |packets| Some((packets, "initials_unanswered"));
+        assert_eq!(tried(&[1000, 1000]), unanswered(3));
+        assert_eq!(tried(&[1000, 999]), None);
+        assert_eq!(tried(&[2000]), None);
+        assert_eq!(tried(&[1950, 49]), None);
+        assert_eq!(tried(&[1950, 50]), unanswered(3));
+        assert_eq!(
+            tried(&[100, 100, 100, 100, 100, 100, 100, 100, 1200]),
+            unanswered(8),
+            "no more are named"
+        );
+    }
+
+    #[test]
+    fn what_begins_with_no_whole_initial_is_not_watched() {
+        let packet = sealed(QuicVersion::V1, b"8 octets", &crypto(0, &hello("www.example.org")));
+        let found = |packet: &[u8]| {
+            let mut tap = Tap::new();
+            tap.port = 7;
+            for _ in 0..3 {
+                tap.send(true, packet);
+                tap.millis += 1_500;
+            }
+            tap.found().len()
+        };
+        assert!(packet.len() >= 1200);
+        assert_eq!(found(&packet), 1);
+        assert_eq!(found(&packet[..1200]), 1);
+        assert_eq!(found(&packet[..1199]), 0);
+        assert_eq!(found(&[0x40; 1200]), 0);
+    }
+
     #[test]
     fn a_client_that_gives_up_at_once_proves_nothing() {
         let mut tap = Tap::new();

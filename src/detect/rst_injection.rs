@@ -27,6 +27,8 @@ use crate::packet::packet::Segment;
 
 mod case;
 mod devices;
+#[cfg(test)]
+mod stories;
 mod weigh;
 
 use case::{Case, Contradiction};

@@ -295,3 +295,79 @@ fn is_server_repeating_itself(server: &Side) -> bool {
     let last = server.last_opening_at();
     server.opening.is_some_and(|first| last > Some(first.at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::detector::Ending;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, S, Sent, client, hello, opened, server};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+
+    fn keys(port: u16, request: &[u8], rest: &[(u64, Sent<'_>)]) -> Vec<&'static str> {
+        let mut trial = Trial::of(SilentDrop, port);
+        trial.show(&opened(&[client(A, 1, 1, request)]));
+        for (at, sent) in rest {
+            trial.show_at(*at, sent);
+        }
+        let last = client(A, 1, 1, request);
+        for at in [3000, 4000, 5000] {
+            trial.show_at(at, &last);
+        }
+        let found = trial.conclude(Ending::Over);
+        assert!(found.len() <= 1);
+        let evidence = found.iter().flat_map(|finding| &finding.evidence);
+        evidence.map(|item| item.observation.key()).collect()
+    }
+
+    #[test]
+    fn a_large_request_may_be_lost_for_its_size() {
+        let request = |len: usize| {
+            let mut request = b"GET / HTTP/1.1\r\nHost: a.example\r\nCookie: ".to_vec();
+            request.resize(len - 4, b'x');
+            request.extend(b"\r\n\r\n");
+            request
+        };
+        assert_eq!(keys(80, &request(1200), &[]), ["request_unanswered"]);
+        assert_eq!(keys(80, &request(1201), &[]), ["request_unanswered", "large_request"]);
+        let heard = (100, server(A, 1, 1202, b""));
+        assert_eq!(keys(80, &request(1201), &[heard]), ["acknowledged_then_silence"]);
+    }
+
+    #[test]
+    fn a_server_that_repeats_its_syn_ack_hears_nothing() {
+        let again = (1000, server(S | A, 0, 1, b""));
+        assert_eq!(
+            keys(80, REQUEST, &[again]),
+            ["request_unanswered", "server_still_waits"]
+        );
+        assert_eq!(keys(80, REQUEST, &[]), ["request_unanswered"]);
+    }
+
+    #[test]
+    fn a_resolver_is_known_by_its_port_or_its_name() {
+        assert_eq!(keys(853, REQUEST, &[]), ["request_unanswered", "encrypted_dns"]);
+        let google = b"GET / HTTP/1.1\r\nHost: dns.google\r\n\r\n";
+        assert_eq!(keys(443, google, &[]), ["request_unanswered", "encrypted_dns"]);
+        assert_eq!(keys(443, &hello(), &[]), ["request_unanswered"]);
+    }
+
+    #[test]
+    fn it_rests_where_nothing_was_asked_or_all_was_answered() {
+        let mut trial = Trial::of(SilentDrop, 80);
+        trial.show(&opened(&[client(A, 1, 1, b"hello, whoever you are")]));
+        assert!(trial.rests());
+        let mut trial = Trial::of(SilentDrop, 80);
+        trial.show(&opened(&[client(A, 1, 1, REQUEST)]));
+        assert!(!trial.rests());
+        assert_eq!(trial.show(&[client(A, 1, 1, REQUEST)]), [Attention::Idle]);
+        assert_eq!(trial.show(&[client(A, 1, 1, REQUEST)]), [Attention::Suspicious]);
+        assert_eq!(trial.show(&[client(A, 1, 1, REQUEST)]), [Attention::Idle]);
+        trial.show(&[server(A, 1, ASKED, b"answer")]);
+        assert!(trial.rests());
+        trial.show(&[client(A, ASKED, 7, b"more"), client(A, ASKED, 7, b"more")]);
+        assert!(!trial.rests(), "it repeats itself");
+    }
+}

@@ -1,75 +1,14 @@
 //! What the detectors of forged streams say of whole conversations: packets are built, judged by a shard as any others,
 //! and the findings looked at.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use etherparse::{PacketBuilder, TcpOptionElement};
 
 use crate::engine::baselines::Baselines;
 use crate::engine::shard::Shard;
 use crate::finding::finding::{Finding, Kind};
 use crate::finding::verdict::Verdict;
-use crate::packet::frame::{Frame, FrameNumber, LinkType};
-use crate::packet::packet::TcpFlags;
-use crate::time::Timestamp;
-
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-const S: u16 = TcpFlags::SYN;
-const A: u16 = TcpFlags::ACK;
-const F: u16 = TcpFlags::FIN;
-const R: u16 = TcpFlags::RST;
-
-/// A packet in the making; sequence numbers count from the sender's opening.
-#[derive(Clone, Copy)]
-struct Sent<'p> {
-    from_client: bool,
-    flags: u16,
-    seq: u32,
-    ack: u32,
-    payload: &'p [u8],
-    ttl: u8,
-    id: u16,
-    stamped: bool,
-}
-
-impl Sent<'_> {
-    const fn ttl(mut self, ttl: u8) -> Self {
-        self.ttl = ttl;
-        self
-    }
-    const fn id(mut self, id: u16) -> Self {
-        self.id = id;
-        self
-    }
-    const fn unstamped(mut self) -> Self {
-        self.stamped = false;
-        self
-    }
-}
-
-fn client(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
-    Sent {
-        from_client: true,
-        flags,
-        seq,
-        ack,
-        payload,
-        ttl: 64,
-        id: 0,
-        stamped: true,
-    }
-}
-
-fn server(flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Sent<'_> {
-    Sent {
-        ttl: 50,
-        from_client: false,
-        ..client(flags, seq, ack, payload)
-    }
-}
+use crate::flow::talk::{A, Counters, F, P, R, S, Sent, client, hello, opened, server};
+use crate::packet::frame::FrameNumber;
 
 /// Judges the packets, 10 ms apart.
 fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
@@ -80,51 +19,10 @@ fn judge(packets: &[Sent<'_>]) -> Vec<Finding> {
 /// Judges packets that come at so many milliseconds; an id of 0 is filled in from the sender's counter.
 fn judge_at(packets: &[(u64, Sent<'_>)]) -> Vec<Finding> {
     let mut shard = Shard::new(64, Arc::new(Baselines::default()));
-    let mut counters = [7000_u16, 100];
+    let mut counters = Counters::default();
     for (index, (at, sent)) in packets.iter().enumerate() {
-        let counter = &mut counters[usize::from(sent.from_client)];
-        let id = if sent.id == 0 {
-            *counter += 1;
-            *counter
-        } else {
-            sent.id
-        };
-        let (from, to) = if sent.from_client {
-            (CLIENT, SERVER)
-        } else {
-            (SERVER, CLIENT)
-        };
-        let mut ip =
-            etherparse::Ipv4Header::new(0, sent.ttl, etherparse::IpNumber::TCP, from.octets(), to.octets()).unwrap();
-        ip.identification = id;
-        let (from_port, to_port) = if sent.from_client { (40_000, 443) } else { (443, 40_000) };
-        let mut tcp = PacketBuilder::ethernet2([2; 6], [4; 6])
-            .ip(etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default()))
-            .tcp(from_port, to_port, sent.seq, 500);
-        if sent.flags & A != 0 {
-            tcp = tcp.ack(sent.ack);
-        }
-        if sent.flags & S != 0 {
-            tcp = tcp.syn();
-        }
-        if sent.flags & F != 0 {
-            tcp = tcp.fin();
-        }
-        if sent.flags & R != 0 {
-            tcp = tcp.rst();
-        }
-        if sent.stamped {
-            tcp = tcp.options(&[TcpOptionElement::Timestamp(index as u32, 1)]).unwrap();
-        }
-        let mut bytes = Vec::new();
-        tcp.write(&mut bytes, sent.payload).unwrap();
-        shard.judge(Frame {
-            number: FrameNumber::new(0, index as u64 + 1),
-            at: Timestamp::EPOCH.plus(Duration::from_millis(*at)),
-            bytes: &bytes,
-            wire_len: bytes.len() as u32,
-            link: LinkType::ETHERNET,
-        });
+        let bytes = sent.bytes(443, index as u32, &mut counters);
+        shard.judge(sent.frame(&bytes, index as u64 + 1, *at));
     }
     shard.end_capture();
     shard.take_findings()
@@ -140,12 +38,6 @@ fn of(kind: Kind, findings: &[Finding]) -> Option<(Verdict, Vec<u64>)> {
                 finding.forged.iter().map(|frame| frame.in_file()).collect(),
             ))
         })
-}
-
-fn opened<'p>(rest: &[Sent<'p>]) -> Vec<Sent<'p>> {
-    let mut packets = vec![client(S, 0, 0, b""), server(S | A, 0, 1, b""), client(A, 1, 1, b"")];
-    packets.extend(rest);
-    packets
 }
 
 #[test]
@@ -281,30 +173,6 @@ fn a_fin_that_is_repeated_with_its_data_is_ordinary() {
         client(F | A, 6, 9, b""),
     ]);
     assert_eq!(of(Kind::FinInjection, &judge(&story)), None);
-}
-
-/// A ClientHello for `example.org`.
-fn hello() -> Vec<u8> {
-    let name = b"example.org";
-    let mut extension = vec![
-        0,
-        0,
-        0,
-        name.len() as u8 + 5,
-        0,
-        name.len() as u8 + 3,
-        0,
-        0,
-        name.len() as u8,
-    ];
-    extension.extend(name);
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0x13, 1, 1, 0, 0, extension.len() as u8]);
-    body.extend(extension);
-    let mut record = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
-    record.extend(body);
-    record
 }
 
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
@@ -602,4 +470,167 @@ fn a_volume_is_typical_by_its_bytes_or_its_packets() {
     // 14 to 34 kB, or 20 to 32 packets; 50 segments are 50 kB in more than 100.
     assert!(typical(10) && typical(16) && typical(33));
     assert!(!typical(35) && !typical(50));
+}
+
+#[test]
+fn repetitions_count_from_the_twentieth_packet_on() {
+    // Ten segments, each acknowledged by the next but one: 4 packets of the opening, 10, and 3.
+    const DATA: &[u8] = &[7; 1100];
+    let mut story = asking(&[]);
+    for number in 0..10 {
+        story.push((100 + 20 * u64::from(number), server(A, 1 + number * 1100, ASKED, DATA)));
+        if number % 4 == 3 {
+            let end = 1 + (number + 1) * 1100;
+            story.push((105 + 20 * u64::from(number), client(A, ASKED, end, b"")));
+        }
+    }
+    story.push((400, client(A, ASKED, 1 + 10 * 1100, b"")));
+    assert_eq!(story.len(), 17);
+    let last = server(A, 1 + 10 * 1100, ASKED, DATA);
+    story.push((500, last));
+    story.extend((1..8).map(|second| (500 + second * 1000, last)));
+    // The 19th and 20th packet repeat too, but so few packets are no volume.
+    assert_eq!(dropped(Kind::VolumeFreeze, &story), Some((21..=25).collect()));
+}
+
+#[test]
+fn the_syn_ack_the_server_goes_on_from_is_genuine() {
+    for (goes_on_from, forged) in [(0, 3), (90_000_000, 2)] {
+        let story = [
+            client(S, 0, 0, b""),
+            server(S | A, 0, 1, b""),
+            server(S | A, 90_000_000, 1, b"").id(9),
+            client(A, 1, goes_on_from + 1, b"hello"),
+            server(A, goes_on_from + 1, 6, b"welcome"),
+            server(A, goes_on_from + 8, 6, b"and more"),
+        ];
+        let findings = judge(&story);
+        let finding = findings
+            .iter()
+            .find(|finding| finding.kind == Kind::SynAckInjection)
+            .unwrap();
+        let frames = |list: &[FrameNumber]| list.iter().map(|frame| frame.in_file()).collect::<Vec<_>>();
+        assert_eq!(frames(&finding.forged), [forged]);
+        assert_eq!(frames(&finding.genuine), [5 - forged]);
+        let goes_on = finding
+            .evidence
+            .iter()
+            .find(|item| item.observation.key() == "goes_on_from_the_other");
+        assert_eq!(frames(&goes_on.unwrap().frames), [5]);
+    }
+}
+
+/// The segments of 1000 bytes a server sends, from `first` on, each acknowledged.
+fn sending(first: u32, last: u32, data: &[u8]) -> Vec<Sent<'_>> {
+    (first..last)
+        .flat_map(|number| {
+            let at = 1 + number * 1000;
+            [server(A, at, 6, data), client(A, 6, at + 1000, b"")]
+        })
+        .collect()
+}
+
+#[test]
+fn other_bytes_for_the_same_place_are_seen_beyond_what_is_kept_of_a_stream() {
+    const DATA: &[u8] = &[7; 1000];
+    const OTHER: &[u8] = &[8; 1000];
+    let rivals = |again: &Sent<'_>| {
+        let mut story = opened(&[client(A, 1, 1, b"hello")]);
+        story.extend(sending(0, 20, DATA));
+        story.push(*again);
+        story.extend(sending(20, 22, DATA));
+        of(Kind::PayloadInjection, &judge(&story)).map(|(_, forged)| forged)
+    };
+    let number = |index: u64| 5 + 2 * index;
+    // It came second, and its TTL and IP id are foreign.
+    let foreign = server(A, 1 + 18 * 1000, 6, OTHER).ttl(44).id(0x9999).unstamped();
+    assert_eq!(rivals(&foreign), Some(vec![number(20)]));
+    assert_eq!(rivals(&server(A, 1 + 18 * 1000, 6, DATA)), None, "a repetition");
+}
+
+/// The block page told of a request, an answer at 100 ms and what follows.
+fn page(rest: &[(u64, Sent<'_>)]) -> Option<Finding> {
+    let findings = judge_at(&asking(rest));
+    findings.into_iter().find(|finding| finding.kind == Kind::BlockPage)
+}
+
+fn keys(finding: &Finding) -> Vec<&'static str> {
+    finding.evidence.iter().map(|item| item.observation.key()).collect()
+}
+
+#[test]
+fn a_page_is_known_by_all_of_its_packets() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 90\r\n\r\n<html><body>";
+    const BODY: &[u8] = b"<iframe src=\"http://10.10.34.34?type=Invalid Site&policy=MainPolicy\"></iframe>";
+    let behind = 1 + HEAD.len() as u32;
+    let found = page(&[
+        (100, server(A, 1, ASKED, HEAD)),
+        (110, server(A, behind, ASKED, BODY)),
+        (120, client(A, ASKED, behind + BODY.len() as u32, b"")),
+    ]);
+    let found = found.expect("a block page");
+    assert!(keys(&found).contains(&"known_block_page"), "{:?}", keys(&found));
+    assert!(found.particulars.fingerprint.is_some());
+    assert_eq!(found.particulars.http_status, Some(200));
+    let ordinary = page(&[
+        (100, server(A, 1, ASKED, HEAD)),
+        (110, server(A, behind, ASKED, b"welcome to this place")),
+    ]);
+    assert!(ordinary.is_none());
+}
+
+#[test]
+fn a_server_that_closes_and_is_not_heard_again_was_not_there() {
+    const REFUSED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let closed = 2 + REFUSED.len() as u32;
+    let answer = (100, server(F | A, 1, ASKED, REFUSED));
+    let end = client(F | A, ASKED, closed, b"");
+    let silent = |rest: &[(u64, Sent<'_>)]| {
+        let mut story = vec![answer];
+        story.extend(rest);
+        page(&story).is_some_and(|found| keys(&found).contains(&"silent_after_answer"))
+    };
+    assert!(silent(&[(110, end), (400, end), (900, end)]));
+    assert!(!silent(&[(110, end), (400, end)]));
+    let heard = |at| (at, server(A, closed, ASKED + 1, b""));
+    assert!(!silent(&[(110, end), (400, end), (900, end), heard(950)]));
+    assert!(!silent(&[heard(105), (110, end), (400, end), (900, end)]));
+    // An acknowledgement is no repetition.
+    let acks = client(A, ASKED, closed, b"");
+    assert!(!silent(&[(110, end), (400, end), (900, acks)]));
+}
+
+#[test]
+fn a_device_is_known_by_the_packet_its_page_comes_in() {
+    const ELSEWHERE: &[u8] = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://notice.example.net/\r\n\r\n";
+    let known = |answer: Sent<'_>| {
+        let found = page(&[(100, answer)]);
+        let keys = found.as_ref().map(keys).unwrap_or_default();
+        (keys.contains(&"known_device"), keys.contains(&"probable_device"))
+    };
+    let answer = |flags| server(flags, 1, ASKED, ELSEWHERE);
+    assert_eq!(known(answer(F | A).id(0x3412)), (true, false));
+    assert_eq!(known(answer(F | A | P).id(0x3412)), (false, false));
+    assert_eq!(known(answer(A).id(0x3412)), (false, false));
+    assert_eq!(known(answer(F | A).id(0x3413)), (false, false));
+    assert_eq!(known(answer(F | A).id(242)), (false, true));
+    assert_eq!(known(answer(A).id(242)), (false, false));
+}
+
+#[test]
+fn an_answer_that_came_too_soon_or_heard_nothing_is_told() {
+    const REFUSED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    // The handshake took 10 ms; the client asks at 30 ms.
+    let told = |at: u64, ack: u32| {
+        let answer = server(F | A, 1, ack, REFUSED).ttl(44).id(0x9999).unstamped();
+        page(&[(at, answer)]).map(|found| {
+            let keys = keys(&found);
+            let is = |key| keys.contains(&key);
+            (is("faster_than_handshake"), is("answer_without_acknowledging"))
+        })
+    };
+    assert_eq!(told(34, ASKED), Some((true, false)));
+    assert_eq!(told(35, ASKED), Some((false, false)));
+    assert_eq!(told(60, 1), Some((false, true)));
+    assert_eq!(told(60, ASKED - 1), Some((false, false)), "some of it was heard");
 }

@@ -340,6 +340,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, R, S, Sent, Talk, client, opened, server};
 
     /// A pace of so many bytes in each eighth of a second.
     fn pace(delivered: &[u32]) -> Pace {
@@ -375,6 +377,219 @@ mod tests {
             let (rate, burst) = pace(&vec![2_500; intervals]).fit(start).unwrap();
             assert_eq!((rate, burst), (20_000, 9_000), "{intervals}");
         }
+    }
+
+    #[test]
+    fn what_is_judged_is_one_request_for_a_name_seen_from_its_opening_on() {
+        const NAMELESS: &[u8] = b"GET / HTTP/1.1\r\nAccept: all-of-them\r\n\r\n";
+        let judged = |packets: &[Sent<'_>]| is_judged(Talk::of(80, packets).flow());
+        let (len, answer) = (REQUEST.len() as u32, server(A, 1, 1 + REQUEST.len() as u32, b"answer"));
+        assert!(judged(&opened(&[client(A, 1, 1, REQUEST), answer])));
+        assert!(!judged(&opened(&[client(A, 1, 1, NAMELESS), answer])));
+        let again = client(A, 1 + len, 7, REQUEST);
+        assert!(!judged(&opened(&[client(A, 1, 1, REQUEST), answer, again])));
+        assert!(!judged(&opened(&[client(A, 1, 1, REQUEST), answer])[2..]));
+        assert!(!judged(&[client(S, 0, 0, b""), client(A, 1, 1, REQUEST)]));
+    }
+
+    /// A pace of which so many segments came late in each of its first intervals.
+    fn late(late: &[u16], segments: u32, (samples, grown): (u16, u16)) -> Option<Manner> {
+        let mut pace = pace(&[2_500; 20]);
+        pace.late[..late.len()].copy_from_slice(late);
+        (pace.segments, pace.samples, pace.grown) = (segments, samples, grown);
+        pace.manner().map(|(manner, _)| manner)
+    }
+
+    #[test]
+    fn policing_loses_segments_all_along_and_shaping_makes_them_wait() {
+        let policing = Some(Manner::Policing);
+        assert_eq!(late(&[5, 5, 5], 300, (0, 0)), policing);
+        assert_eq!(late(&[5, 5, 4], 280, (0, 0)), None, "too few");
+        assert_eq!(late(&[8, 7], 300, (0, 0)), None, "all at once");
+        assert_eq!(late(&[5, 5, 5], 301, (0, 0)), None, "no more than others lose");
+        // Where acknowledgements wait, losses are the queue's overflow.
+        assert_eq!(late(&[5, 5, 5], 300, (5, 2)), policing);
+        assert_eq!(late(&[5, 5, 5], 300, (4, 4)), policing, "too few were timed");
+        assert_eq!(late(&[5, 5, 5], 300, (5, 3)), None);
+        let shaping = Some(Manner::Shaping);
+        assert_eq!(late(&[5, 5, 5], 301, (5, 3)), shaping);
+        assert_eq!(late(&[], 40, (6, 3)), shaping);
+        assert_eq!(late(&[2], 40, (6, 3)), None);
+        assert_eq!(late(&[], 40, (6, 2)), None);
+    }
+
+    #[test]
+    fn a_round_trip_has_grown_if_it_takes_thrice_as_long_and_a_tenth_of_a_second_more() {
+        let millis = Duration::from_millis;
+        for (took, usual, grown) in [
+            (150, 50, 1),
+            (149, 50, 0),
+            (149, 49, 1),
+            (180, 60, 1),
+            (179, 60, 0),
+            (101, 1, 1),
+            (100, 1, 0),
+        ] {
+            let mut pace = pace(&[]);
+            pace.sample(millis(took), Some(millis(usual)));
+            assert_eq!(
+                (pace.samples, pace.grown, pace.longest),
+                (1, grown, millis(took)),
+                "{took} of {usual}"
+            );
+            pace.sample(millis(900), None);
+            assert_eq!(pace.samples, 1, "without a handshake nothing is known");
+            pace.sample(millis(1), Some(millis(usual)));
+            assert_eq!((pace.samples, pace.grown, pace.longest), (2, grown, millis(took)));
+        }
+    }
+
+    #[test]
+    fn a_rate_is_told_from_24_kilobytes_and_a_second_and_a_half_on() {
+        let start = Timestamp::from_nanos(1_000_000_000);
+        let told = |intervals: usize, bytes: u32| pace(&vec![bytes; intervals]).fit(start).is_some();
+        // The last interval does not count: 12 of an eighth of a second are left of 13.
+        assert!(told(13, 2_000));
+        assert!(!told(13, 1_999));
+        assert!(!told(12, 9_000));
+        // Each third carries between half and one and a half of its share.
+        let thirds = |first: u32, second: u32, third: u32| {
+            let parts = [[first; 5], [second; 5], [third; 5]].concat();
+            pace(&[&parts[..], &[1]].concat()).fit(start).is_some()
+        };
+        assert!(thirds(3_000, 3_000, 3_000));
+        assert!(thirds(1_500, 4_500, 3_000));
+        assert!(!thirds(1_499, 4_501, 3_000));
+        assert!(!thirds(1_400, 3_800, 3_800));
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+    const DATA: &[u8] = &[7; 1000];
+
+    fn data(number: u32) -> Sent<'static> {
+        server(A, 1 + number * 1000, ASKED, DATA)
+    }
+
+    fn heard(number: u32) -> Sent<'static> {
+        client(A, ASKED, 1 + number * 1000, b"")
+    }
+
+    /// A download of which so many segments have come and been acknowledged, 10 ms each.
+    fn downloading(segments: u32) -> Trial<Throttling> {
+        let mut trial = Trial::of(Throttling, 80);
+        trial.show(&opened(&[client(A, 1, 1, REQUEST)]));
+        for number in 0..segments {
+            trial.show(&[data(number), heard(number + 1)]);
+        }
+        trial
+    }
+
+    #[test]
+    fn a_flow_is_watched_from_its_sixteenth_kilobyte_on() {
+        assert!(downloading(15).memory.pace.is_empty());
+        let mut trial = downloading(16);
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.before, pace.delivered[0], pace.segments), (15_000, 1000, 0));
+        assert!(trial.rests());
+        // What comes late is counted, and not timed.
+        trial.show(&[data(16), data(16), heard(17)]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!(
+            (pace.delivered[0], pace.segments, pace.late[0], pace.samples),
+            (2000, 2, 1, 0)
+        );
+        assert_eq!(pace.late_frames.len(), 1);
+        trial.show(&[data(17), heard(17), heard(18), heard(18)]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!(
+            (pace.delivered[0], pace.segments, pace.late[0], pace.samples),
+            (3000, 3, 1, 1)
+        );
+        assert_eq!(pace.longest, Duration::from_millis(20));
+        // A reset, a segment without ACK and one of the server's acknowledge nothing.
+        trial.show(&[
+            client(R | A, ASKED, 20_001, b""),
+            client(0, ASKED, 20_001, b""),
+            server(A, 18_001, ASKED, b""),
+        ]);
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.delivered[0], pace.segments, pace.late[0]), (3000, 3, 1));
+    }
+
+    #[test]
+    fn segments_are_timed_fifty_milliseconds_apart() {
+        let mut trial = downloading(16);
+        let start = 1_000;
+        for (number, at) in (16..).zip([0, 49, 50, 99, 100]) {
+            trial.show_at(start + at, &data(number));
+        }
+        let timed: Vec<_> = trial.memory.pace[0].timed.iter().map(|(end, _)| end.0).collect();
+        assert_eq!(timed, [17_001, 19_001, 21_001]);
+        trial.show_at(start + 130, &client(A, ASKED, 19_001, b""));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.samples, pace.timed.len()), (2, 1));
+        assert_eq!(pace.longest, Duration::from_millis(130));
+    }
+
+    #[test]
+    fn what_was_delivered_lies_in_its_interval() {
+        let mut trial = downloading(16);
+        // It was watched first at 360 ms: the first interval ends at 485.
+        assert_eq!(
+            trial.memory.pace[0].started.since(Timestamp::EPOCH),
+            Duration::from_millis(360)
+        );
+        trial.show_at(484, &data(16));
+        trial.show_at(484, &heard(17));
+        assert_eq!(trial.memory.pace[0].filling, 0);
+        trial.show_at(485, &data(17));
+        trial.show_at(485, &heard(18));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.filling, &pace.delivered[..3]), (1, &[2000, 1000, 0][..]));
+        // When all 24 are used, two and two become one.
+        trial.show_at(360 + 125 * 23, &data(18));
+        assert_eq!(
+            (trial.memory.pace[0].filling, trial.memory.pace[0].width),
+            (23, FIRST_WIDTH)
+        );
+        trial.show_at(360 + 125 * 24, &heard(19));
+        let pace = &trial.memory.pace[0];
+        assert_eq!((pace.filling, pace.width), (12, FIRST_WIDTH * 2));
+        assert_eq!(
+            (pace.delivered[0], pace.delivered[1], pace.delivered[12]),
+            (3000, 0, 1000)
+        );
+        assert_eq!(pace.delivered.iter().sum::<u32>(), 4000);
+    }
+
+    #[test]
+    fn a_policed_flow_is_told_with_its_rate() {
+        let told = |bytes: u32| {
+            let mut trial = downloading(16);
+            for step in 0..40 {
+                trial.memory.pace[0].delivered[0] = 0;
+                trial.show_at(500 + step, &data(16));
+            }
+            let pace = &mut trial.memory.pace[0];
+            pace.delivered[..20].fill(bytes);
+            pace.late[..3].fill(9);
+            pace.filling = 20;
+            assert_eq!(trial.conclude(Ending::SuspicionDue).len(), 0);
+            let found = trial.conclude(Ending::Over);
+            assert_eq!(trial.conclude(Ending::Over).len(), 0);
+            let finding = found.into_iter().next()?;
+            let throttle = finding.particulars.throttle?;
+            Some((throttle.manner, throttle.kbit_s, finding.evidence.len()))
+        };
+        let policing = Manner::Policing;
+        // In an eighth of a second: 2 500 bytes are 160 kbit/s. Rates that boxes are known for are told.
+        assert_eq!(told(2_500), Some((policing, 160, 1)));
+        assert_eq!(told(2_344), Some((policing, 150, 2)));
+        assert_eq!(told(2_360), Some((policing, 151, 1)));
+        assert_eq!(told(1_844), Some((policing, 118, 2)));
+        assert_eq!(told(1_835), Some((policing, 117, 1)));
+        assert_eq!(told(1_000), None, "too little");
     }
 
     #[test]

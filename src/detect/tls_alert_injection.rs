@@ -156,3 +156,87 @@ fn weigh(case: &Case, conclusion: &Conclusion<'_>) -> Option<Finding> {
         particulars: Particulars::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::detector::Ending;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, Sent, client, hello, opened, server, server_hello};
+
+    const FATAL: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+    const WARNING: &[u8] = &[21, 3, 3, 0, 2, 1, 112];
+
+    /// What is told of `rest` after the client's hello, which goes out at 40 ms; a round trip takes 10 ms.
+    fn told(rest: &[(u64, Sent<'_>)]) -> Option<Vec<&'static str>> {
+        let hello = hello();
+        let mut trial = Trial::of(TlsAlertInjection, 443);
+        trial.show(&opened(&[client(A, 1, 1, &hello)]));
+        assert!(!trial.rests());
+        for (at, sent) in rest {
+            trial.show_at(*at, sent);
+        }
+        let found = trial.conclude(Ending::Over);
+        let keys = |finding: &Finding| finding.evidence.iter().map(|item| item.observation.key()).collect();
+        found.first().map(keys)
+    }
+
+    fn from_server(payload: &[u8], seq: u32) -> Sent<'_> {
+        server(A, seq, 1 + hello().len() as u32, payload)
+    }
+
+    #[test]
+    fn an_alert_is_forged_if_a_hello_comes_as_well() {
+        let hello = server_hello(&[7; 8], None);
+        let alert = |payload| (60, from_server(payload, 1));
+        assert!(
+            told(&[alert(FATAL), (70, from_server(&hello, 1))])
+                .unwrap()
+                .contains(&"alert_overwritten")
+        );
+        assert!(
+            told(&[alert(FATAL), (70, from_server(&hello, 8))])
+                .unwrap()
+                .contains(&"hello_after_alert")
+        );
+        assert_eq!(told(&[alert(FATAL)]), None, "servers refuse");
+        assert!(told(&[(60, from_server(FATAL, 1).ttl(40)), (70, from_server(b"", 8))]).is_some());
+        assert_eq!(told(&[alert(WARNING), (70, from_server(&hello, 8))]), None);
+        assert_eq!(
+            told(&[
+                (50, from_server(b"data", 1)),
+                (60, from_server(FATAL, 5)),
+                (70, from_server(&hello, 12))
+            ]),
+            None
+        );
+        assert_eq!(told(&[alert(FATAL), (70, from_server(b"other", 8))]), None);
+    }
+
+    #[test]
+    fn an_alert_in_less_than_half_a_round_trip_is_too_soon() {
+        let soon = |at| {
+            let rest = [(at, from_server(FATAL, 1).ttl(40)), (90, from_server(b"", 8))];
+            told(&rest).unwrap().contains(&"faster_than_handshake")
+        };
+        assert!(soon(44));
+        assert!(!soon(45));
+    }
+
+    #[test]
+    fn it_rests_once_the_server_has_said_anything_else() {
+        let mut trial = Trial::of(TlsAlertInjection, 443);
+        trial.show(&opened(&[client(
+            A,
+            1,
+            1,
+            b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        )]));
+        assert!(trial.rests());
+        for (payload, rests) in [(FATAL, false), (&b"anything"[..], true)] {
+            let mut trial = Trial::of(TlsAlertInjection, 443);
+            trial.show(&opened(&[client(A, 1, 1, &hello()), from_server(payload, 1)]));
+            assert_eq!(trial.rests(), rests);
+        }
+    }
+}

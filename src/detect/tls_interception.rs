@@ -448,3 +448,155 @@ fn is_own_government(name: &str, row: Option<&Row>) -> bool {
     let (top, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
     matches!(second, "gov" | "mil") && countries(row).any(|country| country.eq_ignore_ascii_case(top))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::detector::Ending;
+    use crate::detect::packs::pack::Pack;
+    use crate::detect::trial::Trial;
+    use crate::flow::talk::{A, Talk, client, hello, newer_hello, opened, server, server_hello};
+
+    /// The flow after the hellos, and what they agreed on.
+    fn agreed_on(client_hello: &[u8], hello: &[u8]) -> Agreed {
+        let asked = 1 + client_hello.len() as u32;
+        let talk = Talk::of(
+            443,
+            &opened(&[client(A, 1, 1, client_hello), server(A, 1, asked, hello)]),
+        );
+        let hello = ServerHello::read(hello).hello().unwrap();
+        agreed(&hello, talk.flow(), &talk.stores.heads)
+    }
+
+    #[test]
+    fn a_version_that_fell_bears_no_mark_though_both_were_offered_better() {
+        let (old, new) = (hello(), newer_hello());
+        let plain = server_hello(&[7; 8], None);
+        assert_eq!(agreed_on(&old, &plain), Agreed::Older);
+        assert_eq!(agreed_on(&new, &plain), Agreed::Fell);
+        assert_eq!(agreed_on(&new, &server_hello(b"DOWNGRD\x01", None)), Agreed::Older);
+        assert_eq!(agreed_on(&new, &server_hello(b"DOWNGRD\x00", None)), Agreed::Older);
+        for version in [0x0304, 0x0305] {
+            assert_eq!(agreed_on(&new, &server_hello(&[7; 8], Some(version))), Agreed::Tls13);
+        }
+        assert_eq!(agreed_on(&new, &server_hello(&[7; 8], Some(0x0303))), Agreed::Fell);
+    }
+
+    #[test]
+    fn a_hello_from_two_hops_off_is_from_elsewhere() {
+        let client_hello = hello();
+        let asked = 1 + client_hello.len() as u32;
+        let hello = server_hello(&[7; 8], Some(0x0304));
+        let from = |ttl: u8, heard: bool| {
+            let mut packets = opened(&[client(A, 1, 1, &client_hello)]);
+            if heard {
+                packets.push(server(A, 1, asked, b""));
+            }
+            packets.push(server(A, 1, asked, &hello).ttl(ttl));
+            let talk = Talk::of(443, &packets);
+            let seen = Seen::of(talk.flow().side(Party::Server).notes().next().unwrap());
+            origin(talk.flow(), &seen)
+        };
+        for (ttl, heard, expected) in [
+            (50, false, Origin::AsTheHandshake),
+            (51, false, Origin::AsTheHandshake),
+            (49, true, Origin::AsTheHandshake),
+            (52, false, Origin::Elsewhere),
+            (48, false, Origin::Elsewhere),
+            (48, true, Origin::Unknown),
+        ] {
+            assert_eq!(from(ttl, heard), expected, "{ttl} {heard}");
+        }
+        let talk = Talk::of(443, &[client(A, 1, 1, &client_hello), server(A, 1, asked, &hello)]);
+        let seen = Seen::of(talk.flow().side(Party::Server).notes().next().unwrap());
+        assert_eq!(origin(talk.flow(), &seen), Origin::Unknown);
+    }
+
+    /// What is told of a hello that comes from elsewhere, so many milliseconds after the client's.
+    fn told_after(millis: u64) -> Finding {
+        let client_hello = hello();
+        let asked = 1 + client_hello.len() as u32;
+        let hello = server_hello(&[7; 8], Some(0x0304));
+        let mut trial = Trial::of(TlsInterception, 443);
+        trial.show(&opened(&[client(A, 1, 1, &client_hello)]));
+        trial.show_at(40 + millis, &server(A, 1, asked, &hello).ttl(40));
+        assert_eq!(
+            trial.memory.hello.map(|seen| seen.frame),
+            None,
+            "it is learnt after it was shown"
+        );
+        assert_eq!(
+            trial.show(&[client(A, asked, 1 + hello.len() as u32, b"")]),
+            [Attention::Suspicious]
+        );
+        assert_eq!(trial.memory.hello.map(|seen| seen.frame.in_file()), Some(5));
+        assert!(trial.rests());
+        let mut found = trial.conclude(Ending::SuspicionDue);
+        assert_eq!(trial.conclude(Ending::Over).len(), 0, "once");
+        assert_eq!(found.len(), 1);
+        found.remove(0)
+    }
+
+    #[test]
+    fn a_late_hello_takes_three_round_trips_and_more() {
+        let keys = |finding: &Finding| -> Vec<_> {
+            let evidence = finding.evidence.iter();
+            evidence
+                .map(|item| (item.observation.key(), item.frames.len()))
+                .collect()
+        };
+        let soon = told_after(180);
+        assert_eq!(keys(&soon), [("hello_from_elsewhere", 1)]);
+        assert_eq!((soon.decided_by.in_file(), soon.forged.len()), (5, 1));
+        let late = told_after(181);
+        assert_eq!(keys(&late), [("hello_from_elsewhere", 1), ("late_hello", 2)]);
+        assert_eq!(soon.verdict().max(late.verdict()), late.verdict());
+        assert_eq!(late.particulars.tls.unwrap().version, "TLS 1.3");
+    }
+
+    #[test]
+    fn a_flow_that_is_no_tls_is_not_looked_at() {
+        let mut trial = Trial::of(TlsInterception, 443);
+        let words = client(A, 1, 1, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        trial.show(&opened(&[words, server(A, 1, 1, b"\x16\x03\x03\0\0")]));
+        assert!(trial.rests());
+        assert_eq!(trial.conclude(Ending::Over).len(), 0);
+        let mut trial = Trial::of(TlsInterception, 443);
+        trial.show(&opened(&[client(A, 1, 1, &hello())]));
+        assert!(!trial.rests());
+        let answer = server(A, 1, 1 + hello().len() as u32, b"no hello at all");
+        trial.show(&[answer, client(A, 1 + hello().len() as u32, 16, b"")]);
+        assert_eq!(trial.memory.reading, Reading::Closed);
+        assert!(trial.rests());
+    }
+
+    #[test]
+    fn a_name_lies_outside_a_country_by_its_last_label() {
+        let row = Pack::builtin().rows().iter().find(|row| row.countries == ["KZ"]);
+        let row = row.map(AsRef::as_ref);
+        for (name, outside, own) in [
+            ("www.example.org", true, false),
+            ("www.example.kz", false, false),
+            ("WWW.EXAMPLE.KZ", false, false),
+            ("www.gov.kz", false, true),
+            ("a.mil.kz", false, true),
+            ("gov.kz", false, true),
+            ("www.gov.org", true, false),
+            ("printer", false, false),
+            ("gov", false, false),
+        ] {
+            assert_eq!(
+                (is_outside(name, row), is_own_government(name, row)),
+                (outside, own),
+                "{name}"
+            );
+            assert!(!is_outside(name, None) && !is_own_government(name, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn versions_have_names() {
+        let names = [0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x0305].map(version_text);
+        assert_eq!(names, ["SSL 3.0", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3", "TLS"]);
+    }
+}

@@ -520,3 +520,314 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, NameText)> {
         HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::talk::{A, F, P, R, S, Sent, Talk, client, hello, opened, server};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+
+    /// A connection on which `REQUEST` was answered.
+    fn answered() -> Talk {
+        let answer = server(A, 1, ASKED, b"some kind of answer");
+        Talk::of(
+            80,
+            &opened(&[client(A, 1, 1, REQUEST), answer, client(A, ASKED, 20, b"")]),
+        )
+    }
+
+    #[test]
+    fn what_its_sender_was_to_send_next_is_ordinary() {
+        let mut talk = answered();
+        let data = server(A, 20, ASKED, b"0123456");
+        for (sent, ordinary) in [
+            (data, true),
+            (server(A | P, 20, ASKED, b"0123456"), true),
+            // Six bytes may be padding.
+            (server(A, 20, ASKED, b"012345"), false),
+            (server(A, 20, ASKED, b""), false),
+            (server(A, 19, ASKED, b"0123456"), false),
+            (server(A, 21, ASKED, b"0123456"), false),
+            (server(A, 20, ASKED + 1, b"0123456"), false),
+            (server(A, 20, ASKED - 1, b"0123456"), true),
+            (server(A | F, 20, ASKED, b"0123456"), false),
+            (server(A | S, 20, ASKED, b"0123456"), false),
+            (server(A | R, 20, ASKED, b"0123456"), false),
+            (server(0, 20, ASKED, b"0123456"), false),
+            (data.ttl(49), false),
+            (data.unstamped(), false),
+            (data.link(3), false),
+            (data.unfragmented(), false),
+            (data.id(9), true),
+            (data.window(7), true),
+            // Each of these may begin a request, an answer or a page.
+            (server(A, 20, ASKED, b"HTTP/1.1"), false),
+            (server(A, 20, ASKED, b"<html>\n"), false),
+            (server(A, 20, ASKED, b" <html>"), false),
+            (server(A, 20, ASKED, b"\n<html>"), false),
+            (client(A, ASKED, 20, b"GET / H"), false),
+            (client(A, ASKED, 20, b"0123456"), true),
+            (client(A, ASKED, 20, b""), false),
+            (client(A, ASKED, 21, b""), false),
+        ] {
+            assert_eq!(
+                talk.takes_for_ordinary(&sent),
+                ordinary,
+                "{:x} {} {:?}",
+                sent.flags,
+                sent.seq,
+                sent.payload
+            );
+        }
+        talk.say(&data);
+        assert!(
+            talk.takes_for_ordinary(&client(A, ASKED, 27, b"")),
+            "an acknowledgement that says something new"
+        );
+        assert!(talk.takes_for_ordinary(&client(A, ASKED, 21, b"")));
+        assert!(!talk.takes_for_ordinary(&client(A, ASKED, 28, b"")));
+    }
+
+    #[test]
+    fn in_tls_no_message_begins_in_clear_text() {
+        let hello = hello();
+        let asked = 1 + hello.len() as u32;
+        let mut talk = Talk::of(
+            443,
+            &opened(&[client(A, 1, 1, &hello), server(A, 1, asked, b"answered")]),
+        );
+        assert!(talk.takes_for_ordinary(&server(A, 9, asked, b"GET / HTTP")));
+    }
+
+    #[test]
+    fn a_flow_is_settled_once_it_is_known_what_it_carries() {
+        let settled = |packets: &[Sent<'_>]| Talk::of(80, packets).flow().is_settled();
+        let ask = client(A, 1, 1, REQUEST);
+        let answer = server(A, 1, ASKED, b"some kind of answer");
+        assert!(settled(&opened(&[ask, answer])));
+        assert!(!settled(&opened(&[answer])), "nothing was asked");
+        assert!(
+            !settled(&[client(S, 0, 0, b""), client(A, 1, 1, REQUEST)]),
+            "one side alone"
+        );
+        // Without an opening no handshake is waited for.
+        assert!(settled(&[ask, answer, client(A, ASKED, 20, b"")]));
+        assert!(!settled(&[ask, answer]), "the client has said one thing only");
+        assert!(!settled(&[
+            client(S, 0, 0, b""),
+            server(S | A, 0, 1, b""),
+            server(A, 1, 1, b"banner")
+        ]));
+        for end in [
+            client(F | A, ASKED, 20, b""),
+            server(F | A, 20, ASKED, b""),
+            client(R, ASKED, 20, b""),
+            server(R, 20, ASKED, b""),
+        ] {
+            assert!(!settled(&opened(&[ask, answer, end])));
+        }
+        // After twelve readings no request is waited for any more.
+        let words: Vec<_> = (0..12)
+            .map(|number| client(A, 1 + number * 8, 1, b"whatever"))
+            .collect();
+        let after = |count: usize| {
+            let mut packets = opened(&words[..count]);
+            packets.push(server(A, 1, 1, b""));
+            settled(&packets)
+        };
+        assert!(!after(11));
+        assert!(after(12));
+    }
+
+    #[test]
+    fn only_a_client_asks() {
+        let asked = |packets: &[Sent<'_>]| {
+            let talk = Talk::of(443, packets);
+            talk.flow().asked.as_ref().map(|asked| asked.name.to_string())
+        };
+        let name = Some("a.example".to_owned());
+        assert_eq!(asked(&opened(&[client(A, 1, 1, REQUEST)])), name);
+        assert_eq!(asked(&opened(&[server(A, 1, 1, REQUEST)])), None, "it was sent a SYN");
+        // Where nobody saw the opening, who asks is the client, whatever its port.
+        assert_eq!(asked(&[server(A, 1, 1, REQUEST)]), name);
+        let talk = Talk::of(443, &[server(A, 1, 1, REQUEST)]);
+        assert_eq!(talk.flow().client_known_by(), ClientKnownBy::Request);
+        assert_eq!(
+            asked(&[server(A, 1, 1, &hello())]),
+            None,
+            "a hello alone does not turn a flow round"
+        );
+    }
+
+    #[test]
+    fn a_request_in_pieces_is_read_once_it_is_whole() {
+        let (first, second) = REQUEST.split_at(20);
+        let packets = opened(&[client(A, 1, 1, first), client(A, 21, 1, second)]);
+        let asked = |packets: &[Sent<'_>]| {
+            let talk = Talk::of(80, packets);
+            let flow = talk.flow();
+            (flow.requests, flow.asked.as_ref().map(|asked| asked.frame.in_file()))
+        };
+        assert_eq!(asked(&packets[..4]), (0, None));
+        assert_eq!(asked(&packets), (1, Some(5)));
+        // The pieces came in the wrong order.
+        let mut turned = packets.clone();
+        turned.swap(3, 4);
+        assert_eq!(asked(&turned), (1, Some(5)));
+        // What is repeated is not asked again, what comes after it is.
+        let mut again = packets.clone();
+        again.push(client(A, 1, 1, REQUEST));
+        assert_eq!(asked(&again), (1, Some(5)));
+        again.push(client(A, ASKED, 1, REQUEST));
+        assert_eq!(asked(&again), (2, Some(7)));
+    }
+
+    #[test]
+    fn first_bytes_that_were_given_back_are_not_kept_anew() {
+        let mut talk = answered();
+        assert_eq!(talk.head(Party::Server), b"some kind of answer");
+        talk.release(Party::Server);
+        talk.say(&server(A, 20, ASKED, b"and more"));
+        assert_eq!(talk.head(Party::Server), b"");
+        assert_eq!(talk.flow().side(Party::Server).head, None);
+        assert_eq!(talk.head(Party::Client), REQUEST);
+    }
+
+    #[test]
+    fn an_ordinary_packet_is_kept_for_who_reads_on() {
+        for (reads_on, expected) in [
+            (true, &b"some kind of answerand more"[..]),
+            (false, b"some kind of answer"),
+        ] {
+            let mut talk = answered();
+            talk.pass(&client(A, ASKED, 20, b""), reads_on);
+            talk.pass(&server(A, 20, ASKED, b"and more"), reads_on);
+            assert_eq!(talk.head(Party::Server), expected);
+            let side = talk.flow().side(Party::Server);
+            assert_eq!((side.packets, side.data_packets, side.bytes), (3, 2, 27));
+            assert_eq!(side.end, Some(SequenceNumber(28)));
+        }
+    }
+
+    #[test]
+    fn a_stage_is_told_by_what_was_sent() {
+        let stage = |packets: &[Sent<'_>]| Talk::of(80, packets).flow().stage();
+        let whole = opened(&[
+            client(A, 1, 1, REQUEST),
+            client(A, 1, 1, REQUEST),
+            client(A, 1, 1, REQUEST),
+            client(A, 1, 1, REQUEST),
+        ]);
+        assert_eq!(stage(&whole[..1]), Stage::PostSyn);
+        assert_eq!(stage(&whole[..2]), Stage::PostSyn);
+        assert_eq!(stage(&whole[..3]), Stage::PostAck);
+        assert_eq!(stage(&whole[..4]), Stage::PostPsh);
+        assert_eq!(stage(&whole[..6]), Stage::PostPsh, "three tries");
+        assert_eq!(stage(&whole), Stage::LaterInFlow);
+        assert_eq!(
+            stage(&[server(A, 1, 1, b"")]),
+            Stage::PostAck,
+            "an opening nobody saw is over"
+        );
+        let answer = server(A, 1, ASKED, b"some kind of answer");
+        assert_eq!(stage(&opened(&[client(A, 1, 1, REQUEST), answer])), Stage::LaterInFlow);
+        let asked_twice = [client(A, 1, 1, REQUEST), client(A, ASKED, 1, REQUEST)];
+        assert_eq!(stage(&opened(&asked_twice)), Stage::LaterInFlow);
+    }
+
+    #[test]
+    fn a_round_trip_is_known_where_nothing_was_repeated() {
+        let (syn, syn_ack) = (client(S, 0, 0, b""), server(S | A, 0, 1, b""));
+        let trips = |packets: &[(u64, Sent<'_>)]| {
+            let mut talk = Talk::with(80);
+            packets.iter().for_each(|(at, sent)| talk.say_at(*at, sent, |_| ()));
+            let of = |party| talk.flow().round_trip(party).map(|trip| trip.as_millis());
+            (of(Party::Server), of(Party::Client))
+        };
+        let ack = client(A, 1, 1, b"");
+        assert_eq!(trips(&[(0, syn), (30, syn_ack), (37, ack)]), (Some(30), Some(7)));
+        assert_eq!(trips(&[(0, syn), (10, syn), (30, syn_ack), (37, ack)]), (None, Some(7)));
+        assert_eq!(
+            trips(&[(0, syn), (30, syn_ack), (40, syn_ack), (47, ack)]),
+            (Some(30), None)
+        );
+        assert_eq!(trips(&[(0, syn), (30, syn_ack)]), (Some(30), None));
+        assert_eq!(
+            trips(&[(0, syn_ack), (5, syn), (9, ack)]),
+            (None, Some(9)),
+            "in the wrong order"
+        );
+        assert_eq!(trips(&[(0, syn), (9, ack)]), (None, None));
+        // A reset, a repeated SYN and a packet without ACK do not end the handshake.
+        for word in [client(R | A, 1, 1, b""), syn, client(0, 1, 1, b"")] {
+            assert_eq!(
+                trips(&[(0, syn), (30, syn_ack), (33, word)]).1,
+                None,
+                "{:x}",
+                word.flags
+            );
+        }
+    }
+
+    #[test]
+    fn a_syn_of_another_number_begins_another_flow() {
+        let mut talk = Talk::of(80, &[client(S, 5, 0, b""), server(S | A, 0, 6, b"")]);
+        let mut succeeded = |sent: &Sent<'_>| {
+            let mut by = false;
+            talk.say_at(50, sent, |shown| {
+                by = shown.flow.is_succeeded_by(shown.end, shown.segment)
+            });
+            by
+        };
+        assert!(!succeeded(&client(S, 5, 0, b"")));
+        assert!(succeeded(&client(S, 6, 0, b"")));
+        assert!(!succeeded(&client(S | A, 6, 0, b"")));
+        assert!(!succeeded(&client(S | R, 6, 0, b"")));
+        assert!(!succeeded(&client(A, 6, 0, b"")));
+        assert!(
+            !succeeded(&server(S, 9, 0, b"")),
+            "who answered a SYN may open from its own side"
+        );
+        let mut talk = Talk::of(80, &[client(A, 5, 1, b"")]);
+        talk.say_at(50, &client(S, 5, 0, b""), |shown| {
+            assert!(
+                shown.flow.is_succeeded_by(shown.end, shown.segment),
+                "nobody saw the old one open"
+            );
+        });
+    }
+
+    #[test]
+    fn who_opened_a_flow_is_told_by_its_ports_at_last() {
+        for port in [
+            1, 443, 1023, 1080, 3128, 5060, 5222, 5223, 8000, 8008, 8080, 8085, 8090, 8443, 8888,
+        ] {
+            assert!(is_service_port(port), "{port}");
+            let talk = Talk::of(port, &[server(A, 1, 1, b"")]);
+            assert_eq!(talk.flow().client_known_by(), ClientKnownBy::Port);
+            assert_eq!(talk.flow().side(Party::Server).packets, 1, "{port}");
+            let talk = Talk::of(port, &[client(A, 1, 1, b"")]);
+            assert_eq!(talk.flow().client_known_by(), ClientKnownBy::Port);
+            assert_eq!(talk.flow().side(Party::Client).packets, 1, "{port}");
+        }
+        for port in [0, 1024, 1079, 1081, 8001, 8079, 8091, 40_001] {
+            assert!(!is_service_port(port), "{port}");
+            let talk = Talk::of(port, &[server(A, 1, 1, b"")]);
+            assert_eq!(talk.flow().client_known_by(), ClientKnownBy::First);
+            assert_eq!(talk.flow().side(Party::Client).packets, 1, "{port}");
+        }
+        for (first, packets) in [(client(S, 0, 0, b""), 1), (server(S | A, 0, 1, b""), 0)] {
+            let talk = Talk::of(40_001, &[first]);
+            assert_eq!(talk.flow().client_known_by(), ClientKnownBy::Handshake);
+            assert_eq!(talk.flow().side(Party::Client).packets, packets);
+        }
+        // A SYN-ACK tells what a port had told wrong, a reset does not.
+        let talk = Talk::of(443, &[server(A, 1, 1, b""), client(S | A, 0, 1, b"")]);
+        assert_eq!(talk.flow().side(Party::Client).packets, 1);
+        assert!(talk.flow().side(Party::Client).opening.is_none());
+        let talk = Talk::of(443, &[server(A, 1, 1, b""), client(S | A | R, 0, 1, b"")]);
+        assert_eq!(talk.flow().client_known_by(), ClientKnownBy::Port);
+    }
+}

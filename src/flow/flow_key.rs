@@ -102,3 +102,31 @@ impl FlowKey {
         self.protocol
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_are_one_flow_and_no_other_one() {
+        let end = |host: u8, port| Endpoint::new([192, 0, 2, host].into(), port);
+        let (one, two) = (end(1, 40_000), end(2, 443));
+        let (key, sender) = FlowKey::new(Protocol::Tcp, one, two);
+        let (back, receiver) = FlowKey::new(Protocol::Tcp, two, one);
+        assert_eq!((key, key.digest(), sender), (back, back.digest(), receiver.other()));
+        assert_eq!((key.endpoint(sender), key.endpoint(receiver)), (one, two));
+        assert_eq!((End::Low.index(), End::High.index()), (0, 1));
+        assert_eq!((End::Low.other(), End::High.other()), (End::High, End::Low));
+        for (protocol, one, two) in [
+            (Protocol::Udp, one, two),
+            (Protocol::Tcp, end(1, 40_001), two),
+            (Protocol::Tcp, end(3, 40_000), two),
+            (Protocol::Tcp, one, end(2, 80)),
+            (Protocol::Tcp, one, end(4, 443)),
+        ] {
+            let (other, _) = FlowKey::new(protocol, one, two);
+            assert!(other != key && other.digest() != key.digest(), "{other:?}");
+            assert_eq!(other.protocol(), protocol);
+        }
+    }
+}

@@ -126,4 +126,49 @@ mod tests {
         assert_eq!(left(mirror(4, 4, ROUTED), &[ROUTED, ALIKE, ROUTED, ALIKE, ROUTED]), 3);
         assert_eq!(left(mirror(4, 4, ROUTED), &[ALIKE, ALIKE, ROUTED, ROUTED, ROUTED]), 3);
     }
+
+    #[test]
+    fn a_habit_is_a_copy_of_every_third_packet_at_least_and_sure_after_eight() {
+        assert!(mirror(9, 3, ALIKE).doubles());
+        assert!(!mirror(10, 3, ALIKE).doubles());
+        assert!(mirror(0, 1, ALIKE).doubles());
+        assert!(mirror(8, 8, ALIKE).surely_doubles());
+        assert!(!mirror(7, 7, ALIKE).surely_doubles());
+        assert!(!mirror(25, 8, ALIKE).surely_doubles());
+    }
+
+    #[test]
+    fn packets_are_shown_as_often_as_most_were() {
+        for (packets, copies, times) in [
+            (10, 4, 2),
+            (10, 5, 2),
+            (10, 14, 2),
+            (10, 15, 3),
+            (0, 0, 2),
+            (0, 3, 4),
+            (1, 2, 3),
+        ] {
+            assert_eq!(mirror(packets, copies, ALIKE).times(), times, "{packets} {copies}");
+        }
+    }
+
+    #[test]
+    fn a_disguise_is_a_ttl_or_a_link_address() {
+        let marks = |ttl, link_source| PathMarks {
+            ttl,
+            link_source,
+            ip_id: None,
+            dont_fragment: false,
+            traffic_class: 0,
+        };
+        let worn = |ttl, link| Disguise::between(&marks(60, 7), &marks(ttl, link));
+        assert!(worn(60, 7).is_none());
+        for other in [worn(61, 7), worn(60, 8), worn(61, 8)] {
+            assert!(!other.is_none());
+        }
+        assert_eq!(worn(61, 8), ROUTED);
+        // One that wears something is a copy wherever copies do not, and nowhere else.
+        assert!(mirror(4, 4, ALIKE).made(ROUTED, 2));
+        assert!(!mirror(4, 4, ROUTED).made(worn(61, 7), 1));
+    }
 }

@@ -253,4 +253,114 @@ mod tests {
         assert_eq!(counter.continues_counter(10), Some(true));
         assert_eq!(counter.continues_counter(30_000), Some(false));
     }
+
+    /// So many packets with don't-fragment, and so many without.
+    fn bits(set: u32, unset: u32) -> PathProfile {
+        let mut profile = PathProfile::default();
+        for number in 0..set + unset {
+            let marks = PathMarks {
+                dont_fragment: number < set,
+                ..marks(64, 9)
+            };
+            profile.learn(&marks, FrameNumber::new(0, u64::from(number)), false);
+        }
+        profile
+    }
+
+    #[test]
+    fn two_packets_are_many() {
+        for (set, unset) in [(0, 2), (1, 2), (2, 0), (2, 1), (3, 5), (1, 1)] {
+            let profile = bits(set, unset);
+            assert_eq!(profile.many_with(true), set >= 2, "{set} {unset}");
+            assert_eq!(profile.many_with(false), unset >= 2, "{set} {unset}");
+        }
+    }
+
+    #[test]
+    fn an_exception_stands_against_two_at_least() {
+        for (set, unset, suspects, expected) in [
+            (1, 2, 1, true),
+            (1, 1, 1, false),
+            (2, 2, 1, false),
+            (2, 2, 2, true),
+            (0, 2, 0, true),
+            (1, 2, 0, false),
+        ] {
+            let told = "with, without, suspects";
+            assert_eq!(
+                bits(set, unset).only_exception(true, suspects),
+                expected,
+                "{told}: {set} {unset} {suspects}"
+            );
+            assert_eq!(
+                bits(unset, set).only_exception(false, suspects),
+                expected,
+                "{told}: {unset} {set} {suspects}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_ttl_is_when_it_came_first_and_how_often() {
+        let mut profile = PathProfile::default();
+        for (number, ttl) in (1..).zip([60, 61, 60, 62, 63, 64, 60, 64]) {
+            profile.learn(&marks(ttl, number as u16), FrameNumber::new(0, number), number == 2);
+        }
+        // The fifth TTL finds no room.
+        assert_eq!(profile.packets(), 6);
+        let known = |ttl| {
+            (
+                profile.count_of(ttl),
+                profile.first_with(ttl).map(|frame| frame.in_file()),
+            )
+        };
+        assert_eq!(
+            [60, 61, 62, 63, 64].map(known),
+            [(3, Some(1)), (1, Some(2)), (1, Some(4)), (1, Some(5)), (0, None),]
+        );
+        assert_eq!(profile.opening().map(|marks| marks.ttl), Some(61));
+        assert_eq!(profile.last().map(|marks| marks.ttl), Some(64));
+        assert_eq!(
+            profile.usual_ttl_without(&[60, 60]),
+            Some(61),
+            "a tie goes to the opening packet"
+        );
+        assert_eq!(profile.usual_ttl_without(&[60, 60, 61]), Some(63), "then to the higher");
+    }
+
+    #[test]
+    fn a_counter_may_skip_and_seldom_leap() {
+        let learn = |ids: &[u16]| {
+            let mut profile = PathProfile::default();
+            ids.iter()
+                .for_each(|id| profile.learn(&marks(64, *id), FrameNumber::new(0, 1), false));
+            profile
+        };
+        let skips = |by: u16| learn(&[1, 1 + by, 1 + 2 * by]).ip_id_law();
+        assert_eq!(skips(COUNTER_STEP), IpIdLaw::Counter);
+        assert_eq!(skips(COUNTER_STEP + 1), IpIdLaw::Unknown);
+        assert_eq!(learn(&[1, 2]).ip_id_law(), IpIdLaw::Unknown, "one step is no rule");
+        assert_eq!(learn(&[0, 0]).ip_id_law(), IpIdLaw::Zero);
+        assert_eq!(learn(&[0]).ip_id_law(), IpIdLaw::Unknown);
+        assert_eq!(learn(&[0, 0, 7, 7]).ip_id_law(), IpIdLaw::Unknown);
+        assert_eq!(learn(&[7, 7]).ip_id_law(), IpIdLaw::Unknown);
+        assert_eq!(learn(&[7, 7, 7, 9]).ip_id_law(), IpIdLaw::Unknown);
+        // One leap in eight steps is borne.
+        let mut ids: Vec<u16> = (1..10).collect();
+        ids.push(30_000);
+        assert_eq!(learn(&ids).ip_id_law(), IpIdLaw::Counter);
+        ids.remove(0);
+        assert_eq!(learn(&ids).ip_id_law(), IpIdLaw::Unknown);
+        let counter = learn(&[10_000, 10_001, 10_002]);
+        for (id, continues) in [
+            (10_002 + COUNTER_STEP, true),
+            (10_003 + COUNTER_STEP, false),
+            (10_002 - COUNTER_STEP, true),
+            (10_001 - COUNTER_STEP, false),
+        ] {
+            assert_eq!(counter.continues_counter(id), Some(continues), "{id}");
+        }
+        assert_eq!(learn(&[7, 7, 7]).continues_counter(8), None);
+        assert_eq!(PathProfile::default().continues_counter(8), None);
+    }
 }

@@ -248,3 +248,100 @@ impl Side {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::finding::Party;
+    use crate::flow::talk::{A, F, R, S, Sent, Talk, opened, server};
+
+    /// The server's side after `packets`.
+    fn side(packets: &[Sent<'_>]) -> Side {
+        Talk::of(443, packets).flow().side(Party::Server).clone()
+    }
+
+    #[test]
+    fn a_packet_seen_again_with_the_same_headers_within_five_milliseconds_is_a_copy() {
+        let (mut one, mut two) = (Note::NONE, Note::NONE);
+        one.marks.ttl = 60;
+        let is_copy = |two: Note, ttl: u8, micros: u64| {
+            let mut copy = two;
+            copy.marks.ttl = ttl;
+            copy.at = one.at.plus(Duration::from_micros(micros));
+            one.is_copied_by(&copy)
+        };
+        assert!(is_copy(two, 60, 5_000) && !is_copy(two, 60, 5_001));
+        assert!(is_copy(two, 61, 0) && is_copy(two, 59, 0));
+        assert!(!is_copy(two, 62, 0) && !is_copy(two, 58, 0));
+        for change in [
+            (|note: &mut Note| note.seq = SequenceNumber(1)) as fn(&mut Note),
+            |note| note.span = 1,
+            |note| note.ack = SequenceNumber(1),
+            |note| note.flags = TcpFlags(TcpFlags::ACK),
+            |note| note.window = 1,
+            |note| note.marks.ip_id = Some(1),
+        ] {
+            two = Note::NONE;
+            change(&mut two);
+            assert!(!is_copy(two, 60, 0), "{two:?}");
+        }
+    }
+
+    #[test]
+    fn a_side_counts_what_it_sent() {
+        let packets = opened(&[
+            server(A, 1, 1, b"some"),
+            server(A, 5, 1, b"words").unstamped(),
+            server(A, 1, 9, b"some"),
+            server(F | A, 10, 5, b""),
+            server(F | A, 10, 5, b""),
+            server(R, 11, 70, b"").ttl(9),
+            server(R, 12, 80, b"").ttl(9),
+        ]);
+        let side = side(&packets);
+        assert_eq!(
+            (side.packets, side.data_packets, side.bytes, side.largest),
+            (8, 3, 13, 5)
+        );
+        assert_eq!(
+            (side.end, side.acked),
+            (Some(SequenceNumber(11)), Some(SequenceNumber(9)))
+        );
+        assert_eq!(side.stamped, 5, "resets left out");
+        assert_eq!(side.profile.packets(), 6);
+        assert!(side.timestamps);
+        let frame = |note: Option<Note>| note.map(|note| note.frame.in_file());
+        assert_eq!(
+            [side.opening, side.last_data, side.fin, side.reset].map(frame),
+            [Some(2), Some(6), Some(7), Some(9)]
+        );
+        assert_eq!(side.last_at.map(|at| at.since(Timestamp::EPOCH).as_millis()), Some(90));
+        let notes: Vec<_> = side.notes().map(|note| note.frame.in_file()).collect();
+        assert_eq!(notes, [8, 7, 6, 5, 4, 2]);
+        assert!(!side.is_open());
+    }
+
+    #[test]
+    fn the_last_eight_segments_are_kept() {
+        let words = [server(A, 1, 1, b"x"); 12];
+        let side = side(&opened(&words));
+        let notes: Vec<_> = side.notes().map(|note| note.frame.in_file()).collect();
+        assert_eq!(notes, [15, 14, 13, 12, 11, 10, 9, 8]);
+        assert_eq!(Side::default().notes().count(), 0);
+    }
+
+    #[test]
+    fn an_opening_that_is_repeated_is_known() {
+        let opening = server(S | A, 0, 1, b"");
+        let once = side(&opened(&[]));
+        assert!(!once.has_opened_again() && once.is_open());
+        assert_eq!(once.last_opening_at(), once.opening.map(|note| note.at));
+        let twice = side(&opened(&[opening, opening]));
+        assert!(twice.has_opened_again());
+        assert_eq!(twice.opening.unwrap().frame.in_file(), 2);
+        assert_eq!(twice.last_opening_at().unwrap().since(Timestamp::EPOCH).as_millis(), 40);
+        assert_eq!(Side::default().last_opening_at(), None);
+        assert!(!side(&opened(&[server(R, 1, 0, b"")])).is_open());
+        assert!(!side(&opened(&[server(F | A, 1, 1, b"")])).is_open());
+    }
+}

@@ -106,4 +106,36 @@ mod tests {
         }
         assert!(looked_at <= 2 * 10_000, "{looked_at}");
     }
+
+    #[test]
+    fn whoever_waits_is_counted_and_can_be_sent_away() {
+        let mut waiting = Waiting::new();
+        assert!(waiting.is_empty());
+        (0..3).for_each(|entry| waiting.push(entry, |_| true));
+        assert_eq!(
+            (waiting.first(), waiting.len(), waiting.is_empty()),
+            (Some(&0), 3, false)
+        );
+        waiting.clear();
+        assert_eq!((waiting.first(), waiting.len(), waiting.is_empty()), (None, 0, true));
+    }
+
+    #[test]
+    fn all_are_looked_through_when_there_are_twice_as_many_as_were_left_and_some() {
+        let mut waiting = Waiting::new();
+        let mut sweeps = Vec::new();
+        for entry in 0..500 {
+            let before = waiting.len();
+            let mut asked = 0;
+            waiting.push(entry, |_| {
+                asked += 1;
+                true
+            });
+            if asked > 0 {
+                assert_eq!(asked, before);
+                sweeps.push(asked);
+            }
+        }
+        assert_eq!(sweeps, [SHORT, SHORT * 2 + SHORT, (SHORT * 2 + SHORT) * 2 + SHORT]);
+    }
 }

@@ -9,9 +9,11 @@ use etherparse::PacketBuilder;
 
 use super::exchange::SpareLists;
 use super::*;
+use crate::detect::trial::Trial;
 use crate::engine::baselines::Baselines;
 use crate::engine::shard::Shard;
 use crate::finding::finding::{Finding, Position};
+use crate::flow::talk::{self, opened};
 use crate::packet::frame::{Frame, FrameNumber, LinkType};
 use crate::time::Timestamp;
 
@@ -284,6 +286,17 @@ fn saw(finding: &Finding, key: &str) -> bool {
         .evidence
         .iter()
         .any(|evidence| evidence.observation.key() == key)
+}
+
+#[test]
+fn it_rests_where_no_dns_is_spoken() {
+    let rests = |port: u16| {
+        let mut trial = Trial::of(DnsInjection::default(), port);
+        trial.show(&opened(&[talk::client(talk::A, 1, 1, b"hello")]));
+        trial.rests()
+    };
+    assert!(rests(443));
+    assert!(!rests(53));
 }
 
 #[test]

@@ -213,12 +213,16 @@ pub(super) fn carries_its_address(question: &Question, answer: &Answer) -> bool 
 
 /// The pack's row for one of the answered addresses, or for the alias.
 pub(super) fn block_address<'p>(question: &Question, answer: &Answer, pack: &'p Pack) -> Option<&'p Arc<Row>> {
+    block_address_of(&question.name, answer, pack)
+}
+
+fn block_address_of<'p>(name: &str, answer: &Answer, pack: &'p Pack) -> Option<&'p Arc<Row>> {
     let rows = answer.addresses.iter().filter_map(|address| pack.dns_address(*address));
     let alias = Some(&answer.alias).filter(|alias| !alias.is_empty());
     let rows = rows.chain(alias.and_then(|alias| pack.dns_alias(alias)));
     rows.max_by_key(|row| (row.scope == Scope::FalsePositive, row.confidence))
         // Forgers borrow a well-known company's addresses; for its own names they are right (wire-facts 4.2 FORGED_IP).
-        .filter(|_| !is_facebook(&question.name) || !answer.addresses.iter().any(|address| in_facebook(*address)))
+        .filter(|_| !is_facebook(name) || !answer.addresses.iter().any(|address| in_facebook(*address)))
 }
 
 fn is_facebook(name: &str) -> bool {
@@ -301,4 +305,66 @@ pub(super) fn is_public_host(question: &Question) -> bool {
         .next()
         .is_some_and(|label| label.bytes().all(|octet| octet.is_ascii_digit()));
     matches!(question.qtype, RecordType::A | RecordType::AAAA) && !HOUSE.contains(&top) && !listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::detect::dns_injection::exchange::tests::answer;
+
+    #[test]
+    fn an_address_of_a_companys_own_is_no_sign_for_its_own_names() {
+        const FACEBOOK: &str = "2a03:2880:f107:83:face:b00c:0:25de";
+        let found = |name: &str, address: &str| {
+            let data = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let answer = answer(0x0180, name, 28, &[(28, &data)], (60, 9, 0));
+            block_address_of(name, &answer, Pack::builtin()).map(|row| row.id.clone())
+        };
+        let row = Some("dns-cn-facebook".to_owned());
+        assert_eq!(found("blocked.example", FACEBOOK), row);
+        for own in [
+            "facebook.com",
+            "www.facebook.com",
+            "x.fbcdn.net",
+            "threads.net",
+            "www.meta.com",
+        ] {
+            assert_eq!(found(own, FACEBOOK), None, "{own}");
+            assert_eq!(found(own, "d0::11").as_deref(), Some("dns-ir-d0::11"), "{own}");
+        }
+        for other in ["notfacebook.com", "facebook.com.example", "facebook.co"] {
+            assert_eq!(found(other, FACEBOOK), row, "{other}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_kind_are_known() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (text, facebook, unfiltering, private) in [
+            ("8.8.8.8", false, true, false),
+            ("8.8.4.4", false, true, false),
+            ("1.1.1.1", false, true, false),
+            ("1.0.0.1", false, true, false),
+            ("9.9.9.9", false, false, false),
+            ("8.8.8.4", false, false, false),
+            ("192.168.1.1", false, false, true),
+            ("127.0.0.1", false, false, true),
+            ("2a03:2880::1", true, false, false),
+            ("2a03:2881::1", false, false, false),
+            ("2001:4860:4860::8888", false, true, false),
+            ("2001:4860:4860::8844", false, true, false),
+            ("2606:4700:4700::1111", false, true, false),
+            ("2606:4700:4700::1001", false, true, false),
+            ("2606:4700:4700::1112", false, false, false),
+            ("fe80::1", false, false, true),
+        ] {
+            let of = ip(text);
+            assert_eq!(
+                (in_facebook(of), is_unfiltering(of), is_private(of)),
+                (facebook, unfiltering, private),
+                "{text}"
+            );
+        }
+    }
 }
