@@ -312,7 +312,7 @@ mod tests {
         assert!(side.timestamps);
         let frame = |note: Option<Note>| note.map(|note| note.frame.in_file());
         assert_eq!(
-            [side.opening, side.last_data, side.fin, side.reset].map(frame),
+            [side.opening, side.last_data().copied(), side.fin, side.reset].map(frame),
             [Some(2), Some(6), Some(7), Some(9)]
         );
         assert_eq!(side.last_at.map(|at| at.since(Timestamp::EPOCH).as_millis()), Some(90));
