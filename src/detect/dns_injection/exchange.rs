@@ -680,4 +680,25 @@ pub(super) mod tests {
             assert!(names[..index].iter().all(|other| of(other) != of(one)), "{one}");
         }
     }
+
+    #[test]
+    fn messages_that_differ_in_an_octet_have_other_hashes() {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut count = 0;
+        // A DNS header has twelve octets.
+        for len in 12..24 {
+            for at in 0..len {
+                for octet in 0..=u8::MAX {
+                    let mut message = vec![0x55; len];
+                    message[at] = octet;
+                    // The same message comes up once at each place.
+                    count += usize::from(octet != 0x55);
+                    seen.insert(hash_bytes(&message));
+                }
+            }
+            count += 1;
+            seen.insert(hash_bytes(&vec![0x55; len]));
+        }
+        assert_eq!(seen.len(), count);
+    }
 }
