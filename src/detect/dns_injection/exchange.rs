@@ -1,9 +1,11 @@
 //! The questions and answers of one flow, as far as they must be remembered.
 
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
+use foldhash::fast::FixedState;
 
 use crate::flow::flow_table::Recycle;
 use crate::flow::name_text::NameText;
@@ -317,13 +319,7 @@ pub(super) fn case_hash(name: Name<'_>) -> u64 {
 }
 
 fn hash_bytes(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(bytes.len() as u64, |hash, word| {
-        (hash ^ u64::from_le_bytes(*word))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    });
-    rest.iter().fold(hash, |hash, octet| fnv(hash, *octet))
+    FixedState::with_seed(0x646e_735f_6861_6269).hash_one(bytes)
 }
 
 /// One step of FNV-1a.
@@ -491,6 +487,22 @@ impl Exchanges {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    /// A question for `name`, asked once.
+    pub(in super::super) fn question(name: &str) -> Question {
+        Question {
+            id: 0,
+            transaction: 7,
+            name_hash: 1,
+            qtype: RecordType::A,
+            name: NameText::lower(name),
+            asked: None,
+            times_asked: 1,
+            last: Timestamp::EPOCH,
+            filed: false,
+            suspicious: false,
+        }
+    }
 
     /// An answer of `flags` to the question for `name` and `qtype`, with records of type and data, at so many
     /// milliseconds.
