@@ -308,7 +308,7 @@ mod tests {
         let usual = evidence(Observation::TtlAsUsual);
         assert!(usual.llr() < 0.0 && ttl.llr() > 0.0);
         assert_eq!(oddness(&[]), 0.0);
-        assert_eq!(oddness(&[usual.clone()]), 0.0);
+        assert_eq!(oddness(std::slice::from_ref(&usual)), 0.0);
         let all = [usual, ttl.clone(), evidence(Observation::LinkSourceDiffers)];
         assert_eq!(oddness(&all), ttl.llr().max(all[2].llr()));
         assert!(has_odd_ttl(&all) && !has_odd_ttl(&all[2..]));
