@@ -386,6 +386,19 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_may_be_refused_too() {
+        let mut datagram = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4(CLIENT.octets(), SERVER.octets(), 64)
+            .udp(40_000, 443)
+            .write(&mut datagram, b"hello")
+            .unwrap();
+        let found = findings(&[datagram.clone(), icmp(BOX, 10, &datagram)]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].forged[0].in_file(), 5);
+    }
+
+    #[test]
     fn other_codes_say_nothing_of_rules() {
         assert!(findings(&[request(), icmp(BOX, 1, &request())]).is_empty());
         assert!(findings(&[request(), icmp(BOX, 3, &request())]).is_empty());

@@ -367,4 +367,25 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_id_repeats_or_steps_on_from_one_that_is_not_zero() {
+        let mut talk = Talk::of(443, &opened(&[server(A, 1, 1, b"hello").id(65_530)]));
+        for (id, expected) in [
+            (Some(65_530), (true, false)),
+            (Some(65_531), (false, true)),
+            (Some(65_529), (false, false)),
+            (Some(0), (false, false)),
+            (Some(1), (false, true)),
+            (Some(10), (false, true)),
+            (Some(11), (false, false)),
+            (None, (false, false)),
+        ] {
+            talk.say_at(100, &client(A, 1, 6, b""), |shown| {
+                let mut packet = *shown.packet;
+                packet.marks.ip_id = id;
+                assert_eq!(step(shown.flow.side(shown.sender.peer()), &packet), expected, "{id:?}");
+            });
+        }
+    }
 }

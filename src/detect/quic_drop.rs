@@ -607,6 +607,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn no_more_handshakes_are_remembered_than_there_is_room_for() {
+        let mut habits = QuicDrop.habits();
+        let end = |port| Endpoint::new(CLIENT.into(), port);
+        for port in 0..=MOST_HANDSHAKES as u16 {
+            habits.remember(Handshake {
+                client: end(port),
+                server: end(443),
+                first_frame: FrameNumber::new(0, 1),
+                began: Timestamp::EPOCH,
+                ended: Timestamp::EPOCH,
+                outcome: Outcome::Served,
+                name: NameText::new(),
+            });
+        }
+        let kept = habits.take_handshakes();
+        assert_eq!((kept.len(), kept[0].client.port), (MOST_HANDSHAKES, 0));
+        assert!(habits.take_handshakes().is_empty());
+    }
+
     /// A client's Initial of the handshake from `port`.
     fn initial(tap: &mut Tap, port: u16) {
         tap.port = port;

@@ -555,6 +555,24 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_is_still_coming_is_waited_for() {
+        let client_hello = hello();
+        let asked = 1 + client_hello.len() as u32;
+        for (hello, waits) in [
+            (server_hello(&[7; 8], None), true),
+            (server_hello(&[7; 8], Some(0x0304)), false),
+        ] {
+            let mut trial = Trial::of(TlsInterception, 443);
+            let answer = server(A, 1, asked, &hello);
+            let heard = client(A, asked, 1 + hello.len() as u32, b"");
+            trial.show(&opened(&[client(A, 1, 1, &client_hello), answer, heard]));
+            assert_eq!(trial.memory.reading == Reading::Open, waits);
+            trial.conclude(Ending::Over);
+            assert_eq!(trial.memory.reading, Reading::Closed);
+        }
+    }
+
+    #[test]
     fn a_flow_that_is_no_tls_is_not_looked_at() {
         let mut trial = Trial::of(TlsInterception, 443);
         let words = client(A, 1, 1, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");

@@ -314,6 +314,155 @@ fn printable(bytes: &[u8]) -> ArrayString<160> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::talk::{A, F, Sent, Talk, client, opened, server};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
+    const ASKED: u32 = 1 + REQUEST.len() as u32;
+
+    /// What is read of an answer to a request for `www.example.org`.
+    fn read(answer: Sent<'_>) -> Option<Answer> {
+        let mut talk = Talk::of(80, &opened(&[client(A, 1, 1, REQUEST)]));
+        let mut read = None;
+        talk.say_at(50, &answer, |shown| {
+            let note = Note::of(shown.packet, shown.segment);
+            let mut room = DecodingRoom::default();
+            read = Answer::read(note, shown.segment, shown.flow, Pack::builtin(), &mut room);
+        });
+        read
+    }
+
+    /// The same of an answer that begins so and ends its head.
+    fn says(flags: u16, head: &str) -> Answer {
+        let bytes = format!("HTTP/1.1 {head}\r\n\r\n");
+        read(server(flags, 1, ASKED, bytes.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn redirects_refusals_and_ends_look_like_notices() {
+        for (head, notice) in [
+            ("200 OK", false),
+            ("299 OK", false),
+            ("300 Choose", true),
+            ("403 Forbidden", true),
+            ("599 Other", true),
+            ("600 Other", false),
+            ("100 Go on", false),
+        ] {
+            assert_eq!(says(A, head).looks_like_a_notice(), notice, "{head}");
+            assert_eq!(says(A, head).deserves_a_look(), notice, "{head}");
+            assert!(says(F | A, head).looks_like_a_notice(), "{head}");
+        }
+        let page = read(server(A, 1, ASKED, b" <HTML><body>Sorry</body>")).unwrap();
+        assert!(page.status.is_none() && page.looks_like_a_notice());
+        assert!(read(server(A, 1, ASKED, b"some words")).is_none());
+        assert!(read(server(A, 1, ASKED, b"HTTP/1.1 20")).is_none());
+        assert!(
+            says(A, "200 OK\r\nLocation: http://localhost/").deserves_a_look(),
+            "it leads back"
+        );
+    }
+
+    #[test]
+    fn a_refusal_without_date_and_server_that_ends_at_once_closes_bare() {
+        for (flags, head, closes) in [
+            (F | A, "403 Forbidden", true),
+            (A, "403 Forbidden", false),
+            (F | A, "403 Forbidden\r\nServer: nginx", false),
+            (F | A, "403 Forbidden\r\nDate: Sat, 10 Jan 2026 08:00:00 GMT", false),
+            (F | A, "500 Broken", false),
+            (F | A, "200 OK", false),
+            (F | A, "302 Found\r\nLocation: http://notice.example.net/", true),
+            (F | A, "302 Found\r\nLocation: http://example.org/", false),
+            (F | A, "302 Found\r\nLocation: /other", false),
+        ] {
+            assert_eq!(says(flags, head).closes_bare(), closes, "{flags:x} {head}");
+        }
+        // A head that is cut may yet name them.
+        let cut = read(server(
+            F | A,
+            1,
+            ASKED,
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n",
+        ))
+        .unwrap();
+        assert!(!cut.bare);
+    }
+
+    #[test]
+    fn data_behind_an_answer_with_a_fin_contradict_it() {
+        let contradicts = |flags: u16, seq: u32, payload: &[u8]| {
+            let mut answer = says(flags, "403 Forbidden");
+            let end = answer.note.end();
+            let mut later = answer.note;
+            later.frame = FrameNumber::new(0, 9);
+            later.seq = end.plus(seq);
+            later.span = payload.len() as u32;
+            let told = answer.is_contradicted_by(&later, None);
+            assert_eq!(
+                (told, answer.deserves_a_look()),
+                (answer.contradictions.len() == 1, true)
+            );
+            told
+        };
+        assert!(contradicts(F | A, 0, b"x"));
+        assert!(!contradicts(F | A, 0, b""));
+        assert!(!contradicts(F | A, 0_u32.wrapping_sub(1), b"x"));
+        assert!(contradicts(F | A, (1 << 24) - 2, b"x"));
+        assert!(!contradicts(F | A, (1 << 24) - 1, b"x"));
+        assert!(!contradicts(A, 0, b"x"));
+        let mut answer = says(F | A, "403 Forbidden");
+        let same = answer.note;
+        assert!(!answer.is_contradicted_by(&same, None));
+        let conflict = |earlier| Conflict {
+            earlier,
+            earlier_offset: 0,
+            shared: 9,
+            differing: 3,
+        };
+        assert!(!answer.is_contradicted_by(&same, Some(conflict(FrameNumber::new(0, 77)))));
+        assert!(answer.is_contradicted_by(&same, Some(conflict(same.frame))));
+    }
+
+    #[test]
+    fn pictures_and_films_are_no_pages() {
+        for (kind, page) in [
+            ("text/html", true),
+            ("application/json", true),
+            ("IMAGE/png", false),
+            (" video/mp4", false),
+            ("audio/ogg", false),
+            ("font/woff2", false),
+            ("application/octet-stream", false),
+            ("application/zip", false),
+            ("imag", true),
+        ] {
+            assert_eq!(
+                says(A, &format!("200 OK\r\nContent-Type: {kind}")).may_be_page,
+                page,
+                "{kind}"
+            );
+        }
+        assert!(says(A, "200 OK").may_be_page);
+    }
+
+    #[test]
+    fn a_small_page_may_lead_elsewhere_by_itself() {
+        const REFRESH: &str = "<meta http-equiv=\"refresh\" content=\"0; url=http://localhost/\">";
+        let leads = |status: &str, len: usize| {
+            let mut bytes = format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\n\r\n{REFRESH}").into_bytes();
+            let body = bytes.len() - REFRESH.len();
+            bytes.resize(body + len, b' ');
+            read(server(A, 1, ASKED, &bytes)).unwrap().leads
+        };
+        assert_eq!(leads("200 OK", SMALL_PAGE), Leads::BackToAsker);
+        assert_eq!(leads("200 OK", SMALL_PAGE + 1), Leads::Nowhere);
+        assert_eq!(leads("201 Made", 500), Leads::Nowhere);
+        assert_eq!(
+            says(A, "302 Found\r\nLocation: http://127.0.0.1/").leads,
+            Leads::BackToAsker
+        );
+        assert_eq!(says(A, "403 No\r\nLocation: http://127.0.0.1/").leads, Leads::Nowhere);
+    }
 
     #[test]
     fn a_search_page_about_the_name_is_told_from_other_places_that_carry_it() {

@@ -388,4 +388,25 @@ mod tests {
         }
         assert!(looks_random("8f3kq72mz0pw4l"));
     }
+
+    #[test]
+    fn seven_to_fifteen_letters_are_a_browsers_made_up_name() {
+        use crate::detect::dns_injection::exchange::tests::{answer, question};
+        let impossible = |name: &str, address: &[u8]| {
+            let answer = answer(0x0180, name, 1, &[(1, address)], (60, 9, 0));
+            improbable(&question(name), &answer) == Some(BlockAnswerObservation::ImpossibleName)
+        };
+        const PUBLIC: &[u8] = &[151, 101, 1, 140];
+        for (name, told) in [
+            ("qwertz", false),
+            ("qwertzu", true),
+            ("qwertzuiopasdfg", true),
+            ("qwertzuiopasdfgh", false),
+            ("qwertz1u", false),
+            ("printer-3", false),
+        ] {
+            assert_eq!(impossible(name, PUBLIC), told, "{name}");
+            assert!(!impossible(name, &[192, 168, 1, 5]), "{name}");
+        }
+    }
 }

@@ -354,6 +354,14 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_spread_out() {
+        let hashes: HashSet<u64> = (0..100)
+            .flat_map(|one| (0..100).map(move |two| hash(client(one), client(two))))
+            .collect();
+        assert_eq!(hashes.len(), 10_000);
+    }
+
+    #[test]
     fn a_full_store_gives_up_a_pair_not_used_of_late() {
         let mut habits = ResolverHabits::default();
         let server = client(7);

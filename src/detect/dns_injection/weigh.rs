@@ -200,12 +200,16 @@ pub(super) fn weight_of(observations: &[Observation]) -> f64 {
 
 /// Whether the name spells the private address it was given, as `192-168-1-5.example.direct` does.
 pub(super) fn carries_its_address(question: &Question, answer: &Answer) -> bool {
+    spells_an_address(&question.name, answer)
+}
+
+fn spells_an_address(name: &str, answer: &Answer) -> bool {
     answer.addresses.iter().any(|address| match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
-            question.name.contains(&format!("{a}-{b}-{c}-{d}"))
-                || question.name.contains(&format!("{a}.{b}.{c}.{d}"))
-                || question.name.contains(&format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
+            name.contains(&format!("{a}-{b}-{c}-{d}"))
+                || name.contains(&format!("{a}.{b}.{c}.{d}"))
+                || name.contains(&format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
         }
         IpAddr::V6(_) => false,
     })
@@ -311,7 +315,7 @@ pub(super) fn is_public_host(question: &Question) -> bool {
 mod tests {
     use super::*;
 
-    use crate::detect::dns_injection::exchange::tests::answer;
+    use crate::detect::dns_injection::exchange::tests::{answer, question};
 
     #[test]
     fn an_address_of_a_companys_own_is_no_sign_for_its_own_names() {
@@ -336,6 +340,65 @@ mod tests {
         for other in ["notfacebook.com", "facebook.com.example", "facebook.co"] {
             assert_eq!(found(other, FACEBOOK), row, "{other}");
         }
+    }
+
+    #[test]
+    fn a_resolver_that_does_not_filter_gave_no_forged_address() {
+        let says = |server: &str, address: [u8; 4]| {
+            let name = "blocked.example";
+            let answer = answer(0x0180, name, 1, &[(1, &address)], (60, 9, 0));
+            let background = Background {
+                pack: Pack::builtin(),
+                server: server.parse().unwrap(),
+                resolver: None,
+                flow_ttl: None,
+                learnt: false,
+            };
+            let seen = intrinsic(&question(name), &answer, &background);
+            seen.iter().map(Observation::key).collect::<Vec<_>>()
+        };
+        let forged = [10, 10, 34, 34];
+        assert_eq!(says("9.9.9.9", forged), ["known_block_address"]);
+        assert_eq!(
+            says("8.8.8.8", forged),
+            ["known_block_address", "resolver_does_not_filter"]
+        );
+        assert_eq!(says("8.8.8.8", [151, 101, 1, 140]), [""; 0]);
+        assert_eq!(says("9.9.9.9", [192, 168, 7, 7]), ["bogon_answer"]);
+    }
+
+    #[test]
+    fn an_alias_may_be_known_too() {
+        let text = "[[row]]\nid = \"stop\"\nkind = \"dns_text\"\npattern = \"x.a.example\"\nmatch = \"full\"\n\
+                    scope = \"isp\"\nconfidence = 5\nsource = \"a test\"\ndate = \"2026\"\n";
+        let pack = Pack::from_toml(text).unwrap();
+        let alias: &[u8] = &[1, b'x', 0xc0, 12];
+        let found = |records: &[(u8, &[u8])]| {
+            let answer = answer(0x0180, "a.example", 1, records, (60, 9, 0));
+            block_address_of("a.example", &answer, &pack).is_some()
+        };
+        assert!(found(&[(5, alias)]));
+        assert!(!found(&[(1, &[151, 101, 1, 140])]));
+    }
+
+    #[test]
+    fn a_name_may_spell_the_address_it_is_given() {
+        let spells = |name: &str, records: &[(u8, &[u8])]| {
+            let answer = answer(0x0180, name, 1, records, (60, 9, 0));
+            spells_an_address(name, &answer)
+        };
+        const PRIVATE: &[u8] = &[192, 168, 1, 5];
+        for name in [
+            "192-168-1-5.example.direct",
+            "192.168.1.5.example",
+            "x-c0a80105.example",
+        ] {
+            assert!(spells(name, &[(1, PRIVATE)]), "{name}");
+            assert!(spells(name, &[(1, &[1, 2, 3, 4]), (1, PRIVATE)]), "{name}");
+            assert!(!spells(name, &[(1, &[192, 168, 1, 6])]), "{name}");
+        }
+        assert!(!spells("www.example", &[(1, PRIVATE)]));
+        assert!(!spells("www.example", &[(28, &[0; 16])]));
     }
 
     #[test]

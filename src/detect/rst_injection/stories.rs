@@ -349,6 +349,27 @@ fn what_ends_flows_by_itself_is_told() {
     );
     assert_says("client_abort", true, &answered(), &[(190, client(R, ASKED, 0, b""))]);
     assert_says("client_abort", false, &answered(), &[reset(21)]);
+    // Where no request can be read, data that followed the client's are an answer, and a banner is none.
+    let opened = &asking()[..3];
+    let (word, reply) = ((100, client(A, 1, 1, b"hello")), (150, server(A, 1, 6, b"welcome")));
+    assert_says(
+        "exchange_complete",
+        true,
+        opened,
+        &[word, reply, (190, server(R | A, 8, 6, b""))],
+    );
+    assert_says(
+        "exchange_complete",
+        false,
+        opened,
+        &[reply, (190, server(R | A, 8, 1, b""))],
+    );
+    assert_says(
+        "exchange_complete",
+        false,
+        opened,
+        &[word, (190, server(R | A, 1, 6, b""))],
+    );
     // A request that was not answered yet.
     let again = (185, client(A, ASKED, 21, REQUEST));
     assert_says("exchange_complete", false, &answered(), &[again, reset(21)]);

@@ -350,4 +350,23 @@ t.10,isp
         assert_eq!((&*a.pattern, a.place.as_ref().unwrap().line), ("стоп", 2));
         assert_eq!((b.kind, b.place.as_ref().unwrap().line), (FactKind::DnsAddress, 6));
     }
+
+    #[test]
+    fn scopes_have_words_and_the_rest_is_vague() {
+        let words = ["fp", "prod", "nat", "isp", "inst", "vbw", "", "NAT"].map(scope);
+        use Scope as S;
+        assert_eq!(
+            words,
+            [
+                S::FalsePositive,
+                S::Product,
+                S::National,
+                S::Isp,
+                S::Institution,
+                S::Vague,
+                S::Vague,
+                S::Vague
+            ]
+        );
+    }
 }

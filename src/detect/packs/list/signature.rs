@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_one_signature_is_one() {
+        let text = r#"{"fingerprint":"a_prod_sieve","pattern":"Sieve .* Gate"}"#;
+        let list = read("b.json", text.as_bytes()).unwrap();
+        let told: Vec<_> = list.rows.iter().map(|row| (&*row.id, &*row.pattern)).collect();
+        assert_eq!(told, [("a_prod_sieve", "Sieve .* Gate")]);
+    }
+
+    #[test]
     fn a_name_says_whose_doing_it_shows() {
         let kazakhstan = || Some("KZ".to_owned());
         for (name, told) in [
