@@ -200,16 +200,12 @@ pub(super) fn weight_of(observations: &[Observation]) -> f64 {
 
 /// Whether the name spells the private address it was given, as `192-168-1-5.example.direct` does.
 pub(super) fn carries_its_address(question: &Question, answer: &Answer) -> bool {
-    spells_an_address(&question.name, answer)
-}
-
-fn spells_an_address(name: &str, answer: &Answer) -> bool {
     answer.addresses.iter().any(|address| match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
-            name.contains(&format!("{a}-{b}-{c}-{d}"))
-                || name.contains(&format!("{a}.{b}.{c}.{d}"))
-                || name.contains(&format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
+            question.name.contains(&format!("{a}-{b}-{c}-{d}"))
+                || question.name.contains(&format!("{a}.{b}.{c}.{d}"))
+                || question.name.contains(&format!("{a:02x}{b:02x}{c:02x}{d:02x}"))
         }
         IpAddr::V6(_) => false,
     })
@@ -385,7 +381,7 @@ mod tests {
     fn a_name_may_spell_the_address_it_is_given() {
         let spells = |name: &str, records: &[(u8, &[u8])]| {
             let answer = answer(0x0180, name, 1, records, (60, 9, 0));
-            spells_an_address(name, &answer)
+            carries_its_address(&question(name), &answer)
         };
         const PRIVATE: &[u8] = &[192, 168, 1, 5];
         for name in [
