@@ -15,8 +15,8 @@
 //!
 //! `cargo test --test testbed` runs all but what takes minutes; `-- mix`, `serial`, `rate` or `faults` run one part.
 //! `BLOCKSCOPE_TESTBED_BIN` names another program than the one of this build, `BLOCKSCOPE_TESTBED_WATCH` more arguments of
-//! its watch, `BLOCKSCOPE_TESTBED_KEEP` a directory where captures and records are left, `BLOCKSCOPE_TESTBED_LATER` a part
-//! that is run only when it is named. Where no namespaces can be made or a program is missing it says so and passes.
+//! its watch, `BLOCKSCOPE_TESTBED_KEEP` a directory where captures and records are left, `BLOCKSCOPE_TESTBED_LATER` parts
+//! that are run only when they are named. Where no namespaces can be made or a program is missing it says so and passes.
 
 #![allow(
     clippy::disallowed_methods,
@@ -93,7 +93,8 @@ fn main() -> ExitCode {
         .into_iter()
         // What takes minutes is run only when it is named.
         .filter(|part| {
-            words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial && part.key() != later)
+            let named_later = later.split_whitespace().any(|word| word == part.key());
+            words.contains(&part.key()) || (words.is_empty() && *part != Part::Serial && !named_later)
         })
         .collect();
     // A word of `cargo test WORD` that names none of the parts is meant for other tests.
