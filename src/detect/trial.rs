@@ -65,24 +65,23 @@ impl<D: Detector> Trial<D> {
 
     /// The flow, concluded as of now.
     pub(crate) fn conclusion(&self, ending: Ending) -> Conclusion<'_> {
-        Conclusion {
-            flow: self.talk.flow(),
-            heads: &self.talk.stores.heads,
-            ending,
-            at: Timestamp::from_nanos(self.now * 1_000_000),
-        }
+        conclusion(&self.talk, self.now, ending)
     }
 
     /// What it files as of now.
     pub(crate) fn conclude(&mut self, ending: Ending) -> Vec<Finding> {
-        let conclusion = Conclusion {
-            flow: self.talk.flow(),
-            heads: &self.talk.stores.heads,
-            ending,
-            at: Timestamp::from_nanos(self.now * 1_000_000),
-        };
+        let conclusion = conclusion(&self.talk, self.now, ending);
         self.detector
             .conclude(&conclusion, &mut self.memory, &mut self.habits, &mut self.docket);
         self.docket.take()
+    }
+}
+
+fn conclusion(talk: &Talk, millis: u64, ending: Ending) -> Conclusion<'_> {
+    Conclusion {
+        flow: talk.flow(),
+        heads: &talk.stores.heads,
+        ending,
+        at: Timestamp::from_nanos(millis * 1_000_000),
     }
 }
