@@ -11,6 +11,7 @@
 pub mod arrival;
 pub mod baselines;
 pub mod evidence;
+mod hand_over;
 pub mod journal;
 pub mod ledger;
 pub mod live;

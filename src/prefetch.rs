@@ -22,6 +22,15 @@ pub(crate) fn prefetch_span<T>(value: &T, span: Range<usize>) {
     line(start.wrapping_add(span.end.saturating_sub(1)));
 }
 
+/// Fetches the lines of `bytes`.
+#[inline]
+pub(crate) fn prefetch_bytes(bytes: &[u8]) {
+    let start: *const i8 = bytes.as_ptr().cast();
+    for at in (0..bytes.len()).step_by(LINE) {
+        line(start.wrapping_add(at));
+    }
+}
+
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]

@@ -1,7 +1,7 @@
 //! What is found does not depend on how a capture is read: not on threads, nor on batches, nor on whether it is a file
 //! or comes through a pipe in whatever pieces.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -12,6 +12,7 @@ use blockscope::engine::shard::Ordinary;
 use blockscope::fixture::difference::differences;
 use blockscope::fixture::fixture::Fixture;
 use blockscope::fixture::reading::{Manner, read_file, read_stream};
+use blockscope::scenario::bulk::{BulkOptions, Mix, forge_bulk};
 
 static FIXTURES: LazyLock<Vec<Fixture>> =
     LazyLock::new(|| Fixture::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap());
@@ -94,6 +95,35 @@ fn a_pipe_gives_what_the_mapped_file_gives() {
             compare(&mapped, &piped, &how, &mut wrong);
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The frames of a large capture that is mapped are judged shard by shard, many at once; those of a pipe as they come.
+#[test]
+fn a_large_capture_gives_the_same_however_its_frames_are_handed_over() {
+    let options = BulkOptions {
+        mix: Mix::Uplink,
+        packets: 50_000,
+        flows: 2_000,
+        attacked: 0.05,
+        seed: 7,
+    };
+    let mut capture = Vec::new();
+    forge_bulk(&options, &mut capture).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&capture).unwrap();
+    let usual = read_file(file.path(), Manner::default()).unwrap();
+    assert!(
+        usual.matches(r#""event_type":"block""#).count() > 50,
+        "little to compare"
+    );
+    let mut wrong = Vec::new();
+    for threads in [2, 8] {
+        let other = read_file(file.path(), manner(threads, DEFAULT_BATCH_LEN)).unwrap();
+        compare(&usual, &other, &format!("{threads} threads"), &mut wrong);
+    }
+    let piped = read_stream(Cursor::new(capture), Manner::default()).unwrap();
+    compare(&usual, &piped, "a pipe", &mut wrong);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -37,6 +37,7 @@ pub use self::recent::HORIZON;
 pub use self::side_by_side::watch_side_by_side;
 use self::telling::{Standing, Telling};
 use super::baselines::Baselines;
+use super::hand_over::{Hand, HandOver};
 use super::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
 use super::shard::SHARDS;
 use super::worker::{Extent, Report, Task, Worker};
@@ -152,9 +153,6 @@ struct Watch<'a> {
     telling: Telling<'a>,
 }
 
-/// Hands a task to a worker.
-type Hand<'h> = dyn FnMut(usize, Task) + 'h;
-
 impl<'a> Watch<'a> {
     fn new(
         source: &'a mut dyn Source,
@@ -192,13 +190,13 @@ impl<'a> Watch<'a> {
     fn follow(&mut self, hand: &mut Hand<'_>, outcome: &mut Outcome) -> io::Result<()> {
         let mut batch = RecordBatch::default();
         let mut last = None;
-        let mut waiting = (0..self.workers).map(|_| Vec::new()).collect::<Vec<_>>();
+        let mut hand_over = HandOver::of_live_frames(self.workers);
         loop {
             match self.source.supply(&mut batch) {
                 Ok(Supply::Records) => {
                     self.notice_step(batch.records[0].at, hand);
                     self.telling.steering.frames(&batch);
-                    self.reading.spread(&batch, self.workers, &mut waiting, hand);
+                    self.reading.spread(&batch, self.workers, &mut hand_over, hand);
                 }
                 Ok(Supply::Quiet) => {
                     if last.is_some() {

@@ -7,10 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::baselines::Baselines;
+use super::hand_over::{Hand, HandOver};
 use super::ledger::Ledger;
 use super::part::Part;
 use super::shard::{Ordinary, SHARDS, Shard};
-use super::worker::{Assigned, Task, Worker, owner};
+use super::worker::{Assigned, Task, Worker};
 use crate::capture::error::CaptureError;
 use crate::capture::source::{Progress, Record, RecordBatch, Source, Supply};
 use crate::detect::packs::facts::Facts;
@@ -102,10 +103,6 @@ pub struct Outcome {
     /// Why the output could not be written, if it could not.
     pub output: Option<io::Error>,
 }
-
-/// Frames that are handed to a worker at once. Any size gives the same result; this one keeps the channel cheap and the
-/// frames in the second-level cache.
-pub(super) const FRAMES_PER_TASK: usize = 512;
 
 /// Tasks that may wait for one worker; a full channel makes the reader wait.
 pub(super) const TASKS_WAITING: usize = 32;
@@ -218,12 +215,12 @@ impl Reading {
         &mut self,
         source: &mut dyn Source,
         workers: usize,
-        hand: &mut dyn FnMut(usize, Task),
+        hand: &mut Hand<'_>,
         control: &mut dyn Control,
         outcome: &mut Outcome,
     ) {
         let mut batch = RecordBatch::default();
-        let mut waiting: Vec<Vec<Assigned>> = (0..workers).map(|_| Vec::with_capacity(FRAMES_PER_TASK)).collect();
+        let mut hand_over = HandOver::of_captures(workers);
         loop {
             match source.supply(&mut batch) {
                 Ok(Supply::Records) => {}
@@ -240,30 +237,33 @@ impl Reading {
                     continue;
                 }
             }
-            self.spread(&batch, workers, &mut waiting, hand);
+            self.spread(&batch, workers, &mut hand_over, hand);
             control.progress(source.progress(), self.frames);
             if control.stop() {
                 outcome.summary.interrupted = true;
                 break;
             }
         }
+        hand_over.finish(hand);
         (0..workers).for_each(|index| hand(index, Task::EndCapture));
     }
 
-    /// Hands the frames of one batch to the workers that own their host pairs.
+    /// Gives the frames of one batch to `hand_over`, on their way to the workers that own their host pairs.
     pub(super) fn spread(
         &mut self,
         batch: &RecordBatch,
         workers: usize,
-        waiting: &mut [Vec<Assigned>],
-        hand: &mut dyn FnMut(usize, Task),
+        hand_over: &mut HandOver,
+        hand: &mut Hand<'_>,
     ) {
+        hand_over.begin_batch(&batch.bytes, hand);
         if let Some(record) = batch.records.first()
             && self.file != Some(record.number.file())
         {
             let another = self.file.is_some() && self.clock.since(record.at) >= ANOTHER_CAPTURE;
             self.file = Some(record.number.file());
             if another {
+                hand_over.finish(hand);
                 (0..workers).for_each(|index| hand(index, Task::EndCapture));
                 self.clock = Timestamp::EPOCH;
             }
@@ -282,19 +282,8 @@ impl Reading {
                 },
                 peeled: Peeled::of(record.link, frame),
             };
-            let worker = owner(assigned.shard(), workers);
-            waiting[worker].push(assigned);
-            if waiting[worker].len() >= FRAMES_PER_TASK {
-                let frames = std::mem::replace(&mut waiting[worker], Vec::with_capacity(FRAMES_PER_TASK));
-                hand(worker, Task::Frames(batch.bytes.clone(), frames));
-            }
+            hand_over.take(assigned, hand);
         }
-        // What is waiting lies in this batch's memory.
-        for (worker, frames) in waiting.iter_mut().enumerate() {
-            if !frames.is_empty() {
-                let frames = std::mem::replace(frames, Vec::with_capacity(FRAMES_PER_TASK));
-                hand(worker, Task::Frames(batch.bytes.clone(), frames));
-            }
-        }
+        hand_over.end_batch(hand);
     }
 }

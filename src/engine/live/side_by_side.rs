@@ -23,8 +23,9 @@ use super::{LAST_BATCHES, MOST_BASELINES, Steering, behind};
 use crate::capture::error::CaptureError;
 use crate::capture::source::{FileNote, RecordBatch, Source, Supply};
 use crate::engine::baselines::Baselines;
+use crate::engine::hand_over::HandOver;
 use crate::engine::run::{ANOTHER_CAPTURE, Outcome, Reading, Settings, TASKS_WAITING};
-use crate::engine::worker::{Assigned, Extent, Report, Task, Worker};
+use crate::engine::worker::{Extent, Report, Task, Worker};
 use crate::report::sink::Sink;
 use crate::time::Timestamp;
 
@@ -114,7 +115,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn run(mut self, orders: &Receiver<Order>) {
         let mut batch = RecordBatch::default();
-        let mut waiting = vec![Vec::new()];
+        let mut hand_over = HandOver::of_live_frames(1);
         loop {
             let order = if self.over {
                 orders.recv().map_err(|_| TryRecvError::Disconnected)
@@ -129,7 +130,7 @@ impl Reader<'_> {
                 }
                 Ok(Order::Conclude(to)) => {
                     for _ in 0..LAST_BATCHES {
-                        if self.over || self.read(&mut batch, &mut waiting) == Supply::Quiet {
+                        if self.over || self.read(&mut batch, &mut hand_over) == Supply::Quiet {
                             break;
                         }
                     }
@@ -143,14 +144,14 @@ impl Reader<'_> {
                     let _ = until.recv();
                 }
                 Err(TryRecvError::Empty) => {
-                    self.read(&mut batch, &mut waiting);
+                    self.read(&mut batch, &mut hand_over);
                 }
                 Err(TryRecvError::Disconnected) => return,
             }
         }
     }
 
-    fn read(&mut self, batch: &mut RecordBatch, waiting: &mut [Vec<Assigned>]) -> Supply {
+    fn read(&mut self, batch: &mut RecordBatch, hand_over: &mut HandOver) -> Supply {
         match self.source.supply(batch) {
             Ok(Supply::Records) => {
                 self.notice_step(batch.records[0].at);
@@ -160,7 +161,7 @@ impl Reader<'_> {
                 }
                 let worker = &mut self.worker;
                 self.reading
-                    .spread(batch, 1, waiting, &mut |_, task| worker.work(&task));
+                    .spread(batch, 1, hand_over, &mut |_, task| worker.work(&task));
                 Supply::Records
             }
             Ok(Supply::Quiet) => {
