@@ -196,7 +196,7 @@ impl<'a> Watch<'a> {
                 Ok(Supply::Records) => {
                     self.notice_step(batch.records[0].at, hand);
                     self.telling.steering.frames(&batch);
-                    self.reading.spread(&batch, self.workers, &mut hand_over, hand);
+                    self.reading.spread(&batch, &mut hand_over, hand);
                 }
                 Ok(Supply::Quiet) => {
                     if last.is_some() {

@@ -124,11 +124,16 @@ pub fn judge(source: &mut dyn Source, settings: &Settings, control: &mut dyn Con
     let workers = settings.threads.get().min(SHARDS);
     let mut ledger = Ledger::default();
     let mut reading = Reading::default();
+    let mut hand_over = HandOver::of_captures(workers);
+    let empties = hand_over.empties();
     let new_worker = |index| Worker::new(index, workers, settings, &baselines);
     if workers == 1 {
         let mut worker = new_worker(0);
-        let mut hand = |_: usize, task: Task| worker.work(&task);
-        reading.read(source, 1, &mut hand, control, outcome);
+        let mut hand = |_: usize, task: Task| {
+            worker.work(&task);
+            empties.take_back(task);
+        };
+        reading.read(source, &mut hand_over, &mut hand, control, outcome);
         ledger.enter(worker.report());
     } else {
         thread::scope(|scope| {
@@ -136,8 +141,12 @@ pub fn judge(source: &mut dyn Source, settings: &Settings, control: &mut dyn Con
                 .map(|index| {
                     let (sender, receiver) = crossbeam_channel::bounded::<Task>(TASKS_WAITING);
                     let mut worker = new_worker(index);
+                    let empties = empties.clone();
                     let handle = scope.spawn(move || {
-                        receiver.iter().for_each(|task| worker.work(&task));
+                        for task in &receiver {
+                            worker.work(&task);
+                            empties.take_back(task);
+                        }
                         worker.report()
                     });
                     (sender, handle)
@@ -145,7 +154,7 @@ pub fn judge(source: &mut dyn Source, settings: &Settings, control: &mut dyn Con
                 .unzip();
             // A worker that is gone has panicked; joining it below says so.
             let mut hand = |index: usize, task: Task| drop(senders[index].send(task));
-            reading.read(source, workers, &mut hand, control, outcome);
+            reading.read(source, &mut hand_over, &mut hand, control, outcome);
             drop(senders);
             for handle in handles {
                 match handle.join() {
@@ -214,13 +223,12 @@ impl Reading {
     fn read(
         &mut self,
         source: &mut dyn Source,
-        workers: usize,
+        hand_over: &mut HandOver,
         hand: &mut Hand<'_>,
         control: &mut dyn Control,
         outcome: &mut Outcome,
     ) {
         let mut batch = RecordBatch::default();
-        let mut hand_over = HandOver::of_captures(workers);
         loop {
             match source.supply(&mut batch) {
                 Ok(Supply::Records) => {}
@@ -237,25 +245,18 @@ impl Reading {
                     continue;
                 }
             }
-            self.spread(&batch, workers, &mut hand_over, hand);
+            self.spread(&batch, hand_over, hand);
             control.progress(source.progress(), self.frames);
             if control.stop() {
                 outcome.summary.interrupted = true;
                 break;
             }
         }
-        hand_over.finish(hand);
-        (0..workers).for_each(|index| hand(index, Task::EndCapture));
+        hand_over.end_capture(hand);
     }
 
     /// Gives the frames of one batch to `hand_over`, on their way to the workers that own their host pairs.
-    pub(super) fn spread(
-        &mut self,
-        batch: &RecordBatch,
-        workers: usize,
-        hand_over: &mut HandOver,
-        hand: &mut Hand<'_>,
-    ) {
+    pub(super) fn spread(&mut self, batch: &RecordBatch, hand_over: &mut HandOver, hand: &mut Hand<'_>) {
         hand_over.begin_batch(&batch.bytes, hand);
         if let Some(record) = batch.records.first()
             && self.file != Some(record.number.file())
@@ -263,8 +264,7 @@ impl Reading {
             let another = self.file.is_some() && self.clock.since(record.at) >= ANOTHER_CAPTURE;
             self.file = Some(record.number.file());
             if another {
-                hand_over.finish(hand);
-                (0..workers).for_each(|index| hand(index, Task::EndCapture));
+                hand_over.end_capture(hand);
                 self.clock = Timestamp::EPOCH;
             }
         }

@@ -160,8 +160,7 @@ impl Reader<'_> {
                     drop(frames.send(batch.clone()));
                 }
                 let worker = &mut self.worker;
-                self.reading
-                    .spread(batch, 1, hand_over, &mut |_, task| worker.work(&task));
+                self.reading.spread(batch, hand_over, &mut |_, task| worker.work(&task));
                 Supply::Records
             }
             Ok(Supply::Quiet) => {
