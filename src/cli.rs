@@ -19,6 +19,7 @@ mod input;
 mod interfaces;
 mod machine_clock;
 mod output;
+mod pin;
 mod progress;
 mod read;
 mod resume;

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod ledger;
 pub mod live;
 pub mod part;
+pub mod processors;
 pub mod run;
 pub mod shard;
 pub mod trace;

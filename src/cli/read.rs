@@ -21,6 +21,7 @@ use tracing::{error, warn};
 use super::control::Watch;
 use super::exit::Exit;
 use super::output::{Color, Output};
+use super::pin::Pin;
 use super::progress::{Bar, Showing};
 use super::room::Room;
 use super::{Common, Ending, diagnostics, fingerprints, input, resume};
@@ -96,6 +97,9 @@ pub(super) struct ReadArgs {
     threads: Option<NonZeroUsize>,
 
     #[command(flatten)]
+    pin: Pin,
+
+    #[command(flatten)]
     room: Room,
 
     /// When to colour text: auto (on a terminal, unless NO_COLOR is set), always or never
@@ -152,6 +156,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         .map_err(usage)?;
     let filter = args.filter.as_deref().or(from_file.as_deref());
     let facts = fingerprints::facts(&args.fingerprints).map_err(usage)?;
+    let placing = args.pin.placing().map_err(usage)?;
     // Directories are looked into before anything is written there.
     let source = match args.state.as_deref() {
         Some(state) => Input::InParts(state, Box::new(CaptureSet::open(&args.inputs))),
@@ -164,6 +169,7 @@ pub(super) fn run(args: &ReadArgs, common: Common) -> Ending {
         threads: args.threads.unwrap_or_else(cores),
         flows: args.room.flows(FLOWS),
         facts,
+        placing,
         ..Settings::default()
     };
     let mut watch = Watch::start(bar).map_err(|error| unreadable(error.into()))?;

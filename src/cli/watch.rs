@@ -47,6 +47,7 @@ use self::signals::{Caught, Renewed, Signals};
 use super::exit::Exit;
 use super::machine_clock;
 use super::output::{Color, Output};
+use super::pin::Pin;
 use super::read::{Format, verdicts};
 use super::room::Room;
 use super::{Common, Ending, diagnostics, fingerprints, interfaces};
@@ -162,6 +163,9 @@ pub(super) struct WatchArgs {
     one_socket: bool,
 
     #[command(flatten)]
+    pin: Pin,
+
+    #[command(flatten)]
     room: Room,
 
     /// As root: run as NAME, not as the user who called sudo
@@ -190,6 +194,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
     let bar = ProgressBar::hidden();
     diagnostics::start(common, &bar);
     let facts = fingerprints::facts(&args.fingerprints).map_err(|error| (Exit::Usage, error))?;
+    let placing = args.pin.placing().map_err(|error| (Exit::Usage, error))?;
     let identity = Identity::chosen(args.user.as_deref()).map_err(|error| (Exit::Usage, error))?;
     let mut sources = args.sources().map_err(refused)?;
     let unwritable = |error: anyhow::Error| (Exit::Unreadable, error);
@@ -215,6 +220,7 @@ pub(super) fn run(args: &WatchArgs, common: Common) -> Ending {
         threads: args.threads,
         flows: args.room.flows(FLOWS_WATCHED),
         facts,
+        placing,
         ..Settings::default()
     };
     let mut hold = Hold {

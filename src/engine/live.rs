@@ -127,7 +127,10 @@ pub fn watch(
             .map(|index| {
                 let (sender, receiver) = bounded::<Task>(TASKS_WAITING);
                 let mut worker = new_worker(index);
-                scope.spawn(move || receiver.iter().for_each(|task| worker.work(&task)));
+                scope.spawn(move || {
+                    settings.placing.take(index);
+                    receiver.iter().for_each(|task| worker.work(&task));
+                });
                 sender
             })
             .collect();

@@ -10,6 +10,7 @@ use super::baselines::Baselines;
 use super::hand_over::{Hand, HandOver};
 use super::ledger::Ledger;
 use super::part::Part;
+use super::processors::Placing;
 use super::shard::{Ordinary, SHARDS, Shard};
 use super::worker::{Assigned, Task, Worker};
 use crate::capture::error::CaptureError;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub cases: Cases,
     /// What becomes of ordinary packets; the result does not depend on it.
     pub ordinary: Ordinary,
+    /// Where the worker threads run; the result does not depend on it.
+    pub placing: Placing,
 }
 
 /// The most flows held at once unless told otherwise.
@@ -71,6 +74,7 @@ impl Default for Settings {
             facts: Facts::default(),
             cases: Cases::Judged,
             ordinary: Ordinary::Passed,
+            placing: Placing::Anywhere,
         }
     }
 }
@@ -143,6 +147,7 @@ pub fn judge(source: &mut dyn Source, settings: &Settings, control: &mut dyn Con
                     let mut worker = new_worker(index);
                     let empties = empties.clone();
                     let handle = scope.spawn(move || {
+                        settings.placing.take(index);
                         for task in &receiver {
                             worker.work(&task);
                             empties.take_back(task);

@@ -72,7 +72,7 @@ pub fn watch_side_by_side(
     let wants_frames = steering.wants_frames();
     thread::scope(|scope| {
         let (to_frames, frames) = bounded(TASKS_WAITING);
-        let orders = sources.iter_mut().map(|source| {
+        let orders = sources.iter_mut().enumerate().map(|(index, source)| {
             let (sender, orders) = bounded(TASKS_WAITING);
             let reader = Reader {
                 source: &mut **source,
@@ -83,7 +83,10 @@ pub fn watch_side_by_side(
                 unreadable: Vec::new(),
                 over: false,
             };
-            scope.spawn(move || reader.run(&orders));
+            scope.spawn(move || {
+                settings.placing.take(index);
+                reader.run(&orders);
+            });
             sender
         });
         let orders = orders.collect();

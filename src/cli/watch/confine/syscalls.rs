@@ -45,6 +45,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
     libc::SYS_prlimit64,
     libc::SYS_sysinfo,
     libc::SYS_uname,
