@@ -219,22 +219,52 @@ impl<'a> Cursor<'a> {
         piece
     }
 
+    /// The next `N` octets, if they are there in one piece, as nearly all are.
+    #[inline(always)]
+    fn in_one_piece<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if self.record_left < N || self.message_left < N {
+            return None;
+        }
+        let octets = *self.bytes.get(self.at..)?.first_chunk()?;
+        self.at += N;
+        self.record_left -= N;
+        self.message_left -= N;
+        Some(octets)
+    }
+
     #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, Stop> {
+        if let Some([octet]) = self.in_one_piece() {
+            return Ok(octet);
+        }
         self.here()?;
         Ok(self.step(1)[0])
     }
 
     #[inline]
     pub(super) fn u16(&mut self) -> Result<u16, Stop> {
-        if self.here()? >= 2 {
-            let [high, low] = *self.step(2).first_chunk().ok_or(Stop::Damaged)?;
-            return Ok(u16::from_be_bytes([high, low]));
+        if let Some(octets) = self.in_one_piece() {
+            return Ok(u16::from_be_bytes(octets));
         }
         Ok(u16::from_be_bytes([self.u8()?, self.u8()?]))
     }
 
+    /// The head of an extension.
+    #[inline]
+    fn kind_and_length(&mut self) -> Result<(u16, usize), Stop> {
+        if let Some([kind, low, length, rest]) = self.in_one_piece() {
+            return Ok((
+                u16::from_be_bytes([kind, low]),
+                u16::from_be_bytes([length, rest]).into(),
+            ));
+        }
+        Ok((self.u16()?, self.u16()?.into()))
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        if let Some(octets) = self.in_one_piece() {
+            return Ok(octets);
+        }
         let mut array = [0; N];
         let mut filled = 0;
         while filled < N {
@@ -248,6 +278,10 @@ impl<'a> Cursor<'a> {
     pub(super) fn skip(&mut self, mut length: usize) -> Result<(), Stop> {
         if length > self.message_left {
             return Err(Stop::Damaged);
+        }
+        if length <= self.record_left && length <= self.bytes.len() - self.at {
+            self.step(length);
+            return Ok(());
         }
         while length > 0 {
             let part = self.here()?.min(length);
@@ -293,8 +327,7 @@ impl<'a> Cursor<'a> {
         let all = usize::from(self.u16()?);
         let behind = self.left().checked_sub(all).ok_or(Stop::Damaged)?;
         while self.left() > behind {
-            let kind = self.u16()?;
-            let length = usize::from(self.u16()?);
+            let (kind, length) = self.kind_and_length()?;
             let after = self
                 .left()
                 .checked_sub(length)
