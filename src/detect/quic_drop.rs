@@ -28,6 +28,7 @@ use crate::finding::docket::Docket;
 use crate::finding::evidence::{Evidence, Observation, QuicDropObservation};
 use crate::finding::finding::{Finding, Kind, Particulars, Party, Position, Stage, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
+use crate::flow::boxes::Boxes;
 use crate::flow::flow::Flow;
 use crate::flow::flow_table::Recycle;
 use crate::flow::name_text::NameText;
@@ -96,7 +97,8 @@ struct Case {
     version: QuicVersion,
     /// The connection id of the client's first Initial, which decides the keys.
     first_id: ArrayVec<u8, 20>,
-    pieces: HelloPieces,
+    /// What was read of a hello that names nobody yet.
+    pieces: Option<Box<HelloPieces>>,
     openings: u8,
     name: NameText,
     first_frame: FrameNumber,
@@ -146,15 +148,31 @@ pub struct Handshake {
 #[derive(Debug, Default)]
 pub struct Habits {
     cases: Vec<Case>,
+    rooms: Boxes<HelloPieces>,
     handshakes: Vec<Handshake>,
     number: u64,
 }
 
+impl Recycle for HelloPieces {
+    fn recycle(&mut self) {
+        self.clear();
+    }
+}
+
 impl Habits {
     fn case(&mut self, slot: u8, client: Endpoint, server: Endpoint) -> Option<&mut Case> {
-        self.cases
-            .get_mut(usize::from(slot))
-            .filter(|case| (case.client, case.server) == (client, server))
+        self.case_and_rooms(slot, client, server).map(|(case, _)| case)
+    }
+
+    /// The same, and the rooms hellos are put together in.
+    fn case_and_rooms(
+        &mut self,
+        slot: u8,
+        client: Endpoint,
+        server: Endpoint,
+    ) -> Option<(&mut Case, &mut Boxes<HelloPieces>)> {
+        let case = self.cases.get_mut(usize::from(slot))?;
+        ((case.client, case.server) == (client, server)).then_some((case, &mut self.rooms))
     }
 
     fn remember(&mut self, handshake: Handshake) {
@@ -200,12 +218,12 @@ impl Detector for QuicDrop {
                     Party::Client => (packet.from, packet.to),
                     Party::Server => (packet.to, packet.from),
                 };
-                let Some(case) = habits.case(slot, client, server) else {
+                let Some((case, rooms)) = habits.case_and_rooms(slot, client, server) else {
                     *memory = Memory::Done;
                     return Attention::Idle;
                 };
                 match sighting.sender {
-                    Party::Client => case.tried(packet.frame.number, packet.frame.at, datagram.payload),
+                    Party::Client => case.tried(packet.frame.number, packet.frame.at, datagram.payload, rooms),
                     Party::Server => {
                         case.answered(datagram.payload);
                         if case.own_keys >= SERVED {
@@ -302,7 +320,7 @@ fn begin(sighting: &Sighting<'_>, datagram: &Datagram<'_>, habits: &mut Habits) 
         number: habits.number,
         version: initial.version,
         first_id: initial.to.iter().copied().collect(),
-        pieces: HelloPieces::default(),
+        pieces: None,
         openings: 0,
         name: NameText::new(),
         first_frame: packet.frame.number,
@@ -315,7 +333,12 @@ fn begin(sighting: &Sighting<'_>, datagram: &Datagram<'_>, habits: &mut Habits) 
         server_packets: 0,
         own_keys: 0,
     };
-    case.tried(packet.frame.number, packet.frame.at, datagram.payload);
+    case.tried(
+        packet.frame.number,
+        packet.frame.at,
+        datagram.payload,
+        &mut habits.rooms,
+    );
     let at = if habits.cases.len() < MOST_CASES {
         habits.cases.push(case);
         habits.cases.len() - 1
@@ -326,7 +349,10 @@ fn begin(sighting: &Sighting<'_>, datagram: &Datagram<'_>, habits: &mut Habits) 
             .iter()
             .enumerate()
             .min_by_key(|(_, case)| (case.own_keys < SERVED, case.number))?;
-        habits.cases[at] = case;
+        let gone = std::mem::replace(&mut habits.cases[at], case);
+        if let Some(pieces) = gone.pieces {
+            habits.rooms.give_back(pieces);
+        }
         at
     };
     u8::try_from(at).ok()
@@ -334,7 +360,7 @@ fn begin(sighting: &Sighting<'_>, datagram: &Datagram<'_>, habits: &mut Habits) 
 
 impl Case {
     /// The client sent `payload`.
-    fn tried(&mut self, frame: FrameNumber, at: Timestamp, payload: &[u8]) {
+    fn tried(&mut self, frame: FrameNumber, at: Timestamp, payload: &[u8], rooms: &mut Boxes<HelloPieces>) {
         if self.tries == 0 {
             self.first_try = at;
         }
@@ -347,7 +373,7 @@ impl Case {
             _ = self.in_vain.try_push(frame);
         }
         if self.name.is_empty() && self.openings < MOST_OPENINGS {
-            self.read(frame, payload);
+            self.read(frame, payload, rooms);
         }
     }
 
@@ -377,17 +403,20 @@ impl Case {
             && packet.kind == LongKind::Retry
         {
             self.first_id = packet.from.iter().copied().collect();
-            self.pieces.clear();
+            if let Some(pieces) = &mut self.pieces {
+                pieces.clear();
+            }
             self.openings = 0;
         }
     }
 
     /// Opens the Initials in `payload` and puts the name together.
-    fn read(&mut self, frame: FrameNumber, payload: &[u8]) {
+    fn read(&mut self, frame: FrameNumber, payload: &[u8], rooms: &mut Boxes<HelloPieces>) {
         let Some(keys) = ClientKeys::new(self.version, &self.first_id) else {
             return;
         };
         self.openings += 1;
+        let mut pieces = self.pieces.take().unwrap_or_else(|| rooms.take());
         let mut rest = payload;
         while let Some((packet, behind)) = LongPacket::read(rest) {
             rest = behind;
@@ -396,15 +425,19 @@ impl Case {
                 continue;
             };
             for (offset, piece) in hello_frames(frames) {
-                self.pieces.add(offset, piece);
+                pieces.add(offset, piece);
             }
         }
-        let Some(hello) = ClientHello::read_bare(self.pieces.beginning()).hello() else {
-            return;
-        };
-        if let Some(name) = hello.server_name.as_ref().and_then(|name| name.as_str()) {
+        let hello = ClientHello::read_bare(pieces.beginning()).hello();
+        let name = hello.as_ref().and_then(|hello| hello.server_name.as_ref()?.as_str());
+        if let Some(name) = name {
             self.name = NameText::lower(name);
             self.trigger = frame;
+        }
+        if self.name.is_empty() {
+            self.pieces = Some(pieces);
+        } else {
+            rooms.give_back(pieces);
         }
     }
 }
