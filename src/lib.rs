@@ -13,7 +13,8 @@
 //!  compressed    ─┼─► Source ── RecordBatch ──► reader:  clock  at = max(at, record.at)     (never runs back)
 //!  pipe          ─┤             (a mapped file          number 1, 2, 3 … = Wireshark's frame.number
 //!  interface     ─┘              or a read block)       shard  hash of the HOST PAIR, 64 fixed shards
-//!            ┌────────────────────── batches over bounded channels ◄─────────┘
+//!            ┌────────────────────── batches over bounded channels ◄─────────┘    engine/hand_over
+//!            │                       of a mapped capture shard by shard, many frames of each
 //!            ▼                       ▼                        ▼
 //!        worker 0                worker 1        …       worker N-1          engine/worker, engine/shard
 //!            │  settle      suspicions and flows past their deadline are concluded as of that deadline
