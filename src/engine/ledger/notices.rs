@@ -4,7 +4,7 @@
 //! stream: the server knows nothing of the FIN it is said to have sent, so that the box has to swallow all that follows.
 //! One TCP serves all names of a server, and answers whoever closes, whatever was asked for. A box that lets the rest pass
 //! betrays itself where its notice is shorter than what it replaces: by the same hole behind every one of them. That a
-//! server runs on at all is a matter of the program behind a name, and says nothing where it does so for all.
+//! server runs on at all is a matter of the program behind a name, and says little.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,6 +24,9 @@ const LEFT_ALONE: Duration = Duration::from_millis(900);
 
 /// Silent flows that must be seen before they are held against what others came to.
 const SILENT: u32 = 2;
+
+/// Answers behind which a server ran on that must be seen before others are compared.
+const RUNS: u32 = 2;
 
 /// Holes that are no longer an accident, if there is one every time.
 const HOLES: u32 = 2;
@@ -48,8 +51,8 @@ pub(super) struct Notices {
     redirects: BTreeMap<String, (BTreeSet<Network>, BTreeSet<DomainId>)>,
     /// Answers behind which their server ran on, by server and name.
     run_on: BTreeMap<IpAddr, BTreeMap<DomainId, RunsOn>>,
-    /// The names servers that ran on served otherwise.
-    served: BTreeMap<IpAddr, BTreeSet<DomainId>>,
+    /// Flows in which servers that ran on served as they should, by name.
+    served: BTreeMap<IpAddr, BTreeMap<DomainId, u32>>,
 }
 
 /// How many answers ran on, and behind how many of them there was a hole.
@@ -121,7 +124,10 @@ impl Notices {
         for trace in traces.iter().filter(|trace| trace.fate == Fate::Served) {
             let (client, server) = (trace.client, trace.server);
             if notices.run_on.contains_key(&server.ip) && !ran_on.contains(&(client, server)) {
-                notices.served.entry(server.ip).or_default().extend(trace.domain);
+                let served = notices.served.entry(server.ip).or_default();
+                if let Some(domain) = trace.domain {
+                    *served.entry(domain).or_default() += 1;
+                }
             }
             if !clients.contains(&client.ip) || silent.contains(&(client, server)) {
                 continue;
@@ -145,7 +151,7 @@ impl Notices {
         let found = match (falls_silent(finding), runs_on(finding)) {
             (true, _) => [self.for_this_name(finding), self.by_strangers(finding)],
             (false, true) if has_hole(finding) => [self.every_time(finding), self.by_strangers(finding)],
-            (false, true) => [self.for_all(finding), None],
+            (false, true) => [self.runs_on_for_this_name(finding), None],
             (false, false) => return,
         };
         for observation in found.into_iter().flatten() {
@@ -184,16 +190,16 @@ impl Notices {
             .then_some(NoticeObservation::HoleEveryTime { flows: told.holes })
     }
 
-    fn for_all(&self, finding: &Finding) -> Option<NoticeObservation> {
+    fn runs_on_for_this_name(&self, finding: &Finding) -> Option<NoticeObservation> {
         let server = finding.conversation.server.ip;
         let names = self.run_on.get(&server)?;
-        let elsewise = self.served.get(&server);
-        let all = elsewise.is_none_or(|served| served.iter().all(|domain| names.contains_key(domain)));
-        (all && names.len() >= 2 && names.values().all(|told| told.holes == 0)).then_some(
-            NoticeObservation::RunsOnForAll {
-                names: names.len() as u32,
-            },
-        )
+        let flows = names.get(&domain(finding)?)?.all;
+        let elsewise = self.served.get(&server)?.iter();
+        let others = elsewise
+            .filter(|(domain, _)| !names.contains_key(domain))
+            .map(|(_, flows)| flows)
+            .sum();
+        (flows >= RUNS && others >= OTHERS).then_some(NoticeObservation::RunsOnForThisName { flows, others })
     }
 
     fn by_strangers(&self, finding: &Finding) -> Option<NoticeObservation> {
@@ -420,17 +426,27 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_runs_on_whatever_is_asked_for_counts_wrong() {
-        let two = || vec![ran_on(SITE, "a.example", 10, None), ran_on(SITE, "b.example", 11, None)];
-        let all = Some(NoticeObservation::RunsOnForAll { names: 2 });
-        assert_eq!(added(two(), &[]), [all; 2]);
-        // That it also served one of them tells nothing; that it serves another is what a filter would leave.
-        assert_eq!(added(two(), &[served("a.example", 1, IN_ORDER)]), [all; 2]);
-        assert_eq!(added(two(), &[served("news.example", 1, IN_ORDER)]), [None; 2]);
-        let mut elsewhere = served("news.example", 1, IN_ORDER);
-        elsewhere.server = endpoint([103, 224, 9, 80], 443);
-        assert_eq!(added(two(), &[elsewhere]), [all; 2]);
-        assert_eq!(added(two().split_off(1), &[]), [None], "one name is no rule");
+    fn a_server_that_runs_on_for_one_name_only_is_told() {
+        let two = || vec![ran_on(SITE, "a.example", 10, None), ran_on(SITE, "a.example", 11, None)];
+        let others = [served("news.example", 1, IN_ORDER), served("shop.example", 2, IN_ORDER)];
+        let told = Some(NoticeObservation::RunsOnForThisName { flows: 2, others: 2 });
+        assert_eq!(added(two(), &others), [told; 2]);
+        assert_eq!(added(two(), &others[1..]), [None; 2], "one other is an accident");
+        assert_eq!(added(two().split_off(1), &others), [None], "once may be one");
+        let own = served("www.a.example", 3, IN_ORDER);
+        assert_eq!(added(two(), &[own, own]), [None; 2], "no other was asked for");
+        let mut elsewhere = others;
+        elsewhere
+            .iter_mut()
+            .for_each(|trace| trace.server = endpoint([103, 224, 9, 80], 443));
+        assert_eq!(added(two(), &elsewhere), [None; 2], "another server counts for itself");
+        // Whatever is asked for: a program that counts wrong.
+        let mut all = two();
+        all.extend([
+            ran_on(SITE, "news.example", 12, None),
+            ran_on(SITE, "shop.example", 13, None),
+        ]);
+        assert_eq!(added(all, &others), [None; 4]);
     }
 
     #[test]

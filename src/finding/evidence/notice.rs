@@ -37,10 +37,13 @@ pub enum NoticeObservation {
         /// Flows that asked for this registrable domain and have it.
         flows: u32,
     },
-    /// The same server runs on behind its answers for other names, and serves none otherwise.
-    RunsOnForAll {
-        /// Registrable domains.
-        names: u32,
+    /// The server runs on behind its answers for this name, and not where others are asked for. That is a matter of the
+    /// program behind a name as a rule.
+    RunsOnForThisName {
+        /// Flows that asked for this registrable domain, behind whose answer it ran on.
+        flows: u32,
+        /// Flows that asked for domains for which it never did.
+        others: u32,
     },
 }
 
@@ -65,14 +68,14 @@ impl NoticeObservation {
                 0..=2 => row("same_from_strangers", CrossFlow, 0.60, 0.10, JUDGED),
             },
             // Programs that count wrong are rare, and most name their server.
-            Self::RunsOn { .. } => row("runs_on", Aftermath, 0.60, 0.05, JUDGED),
+            Self::RunsOn { .. } => row("runs_on", Aftermath, 0.60, 0.15, JUDGED),
             // A packet lost before the tap leaves the same; once it says little.
             Self::HoleBehind { .. } => row("hole_behind", Sequence, 0.60, 0.20, JUDGED),
             Self::HoleEveryTime { flows } => match flows {
                 3.. => row("hole_every_time", CrossFlow, 0.80, 0.02, JUDGED),
                 0..=2 => row("hole_every_time", CrossFlow, 0.80, 0.05, JUDGED),
             },
-            Self::RunsOnForAll { .. } => row("runs_on_for_all", CrossFlow, 0.05, 0.60, JUDGED),
+            Self::RunsOnForThisName { .. } => row("runs_on_for_this_name", CrossFlow, 0.70, 0.20, JUDGED),
         }
     }
 }
@@ -104,9 +107,9 @@ impl fmt::Display for NoticeObservation {
                     "the same hole lies behind the answer in all {flows} flows for this name"
                 )
             }
-            Self::RunsOnForAll { names } => write!(
+            Self::RunsOnForThisName { flows, others } => write!(
                 f,
-                "this server runs on behind its answers for {names} names, and serves no other: it counts wrong itself"
+                "the server went on behind its answer in {flows} flows for this name, and in none of {others} for other names"
             ),
         }
     }
