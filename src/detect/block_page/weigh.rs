@@ -177,6 +177,10 @@ fn going_on(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> imp
         .map(move |observation| Evidence::at(Observation::Notice(observation), &frames))
 }
 
+/// Packets of one flight that overtake each other arrive closer together [judged]; the round trip of a handshake may be far
+/// longer than that of a repetition, where hosts are busy.
+const OVERTAKEN: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Whether bytes behind the answer were missing on the wire: not merely late, as packets that overtake each other are,
 /// and not missed by the capture alone.
 fn is_hole(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> bool {
@@ -184,7 +188,7 @@ fn is_hole(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> bool
     let heard = |acked: SequenceNumber| acked.ahead_of(answer.note.end()) > 0;
     match (run_on.filled, conclusion.flow.round_trip(Party::Server)) {
         _ if run_on.hole == 0 => false,
-        (Some(filled), Some(round_trip)) => filled.since(run_on.first.at) >= round_trip / 2,
+        (Some(filled), Some(round_trip)) => filled.since(run_on.first.at) >= OVERTAKEN.min(round_trip / 2),
         (Some(_), None) => false,
         (None, _) => !client.acked.is_some_and(heard),
     }
