@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use netns::{assert_inside, blockscope, inside, ip, pair, replay, trace};
+use netns::{assert_inside, blockscope, frames, inside, ip, pair, send, sockets, trace, wait_until};
 use serde_json::Value;
 
 /// What the doctor says, by what it looked at, and how it ended.
@@ -25,6 +25,19 @@ fn doctor(arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), by_name.collect::<serde_json::Map<_, _>>().into())
 }
 
+/// What the doctor says of an interface on which `shown` comes while it looks.
+fn doctor_shown(shown: &[Vec<u8>], seen: &str, sent: &str) -> Value {
+    let before = sockets();
+    let (_, checks) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("the doctor looks", || sockets() > before);
+            send(shown, sent);
+        });
+        doctor(&["-i", seen, "--for", "4"])
+    });
+    checks
+}
+
 #[test]
 fn an_interface_is_looked_at_from_all_sides() {
     inside("inside_an_interface");
@@ -40,22 +53,56 @@ fn inside_an_interface() {
     assert_eq!(checks["permission"]["state"], "good", "{checks:#}");
     assert_eq!(checks["interface"]["state"], "good");
     assert_eq!(checks["packets"]["state"], "problem", "none came: {checks:#}");
+    assert_eq!(checks["directions"]["state"], "unknown", "no flow came: {checks:#}");
+    let clock = checks["clock"]["state"].as_str().unwrap();
+    assert!(["good", "notice"].contains(&clock), "{checks:#}");
+    assert!(checks["bypass_tools"]["says"].is_string());
     // A virtual interface splits nothing itself.
+    assert_eq!(checks["offloads"]["state"], "notice", "{checks:#}");
     let advice = checks["offloads"]["do"].as_str().unwrap();
     assert!(
         advice.starts_with(&format!("ethtool -K {seen} ")) && advice.contains("tso off"),
         "{advice}"
     );
-    for what in ["drops", "duplicates", "directions", "clock", "bypass_tools"] {
-        assert!(checks[what]["says"].is_string(), "{what}: {checks:#}");
-    }
+    // What it says is to be done helps.
+    let mut words = advice.split(' ');
+    let ethtool = Command::new(words.next().unwrap()).args(words).output();
+    let helps = ethtool.is_ok_and(|output| output.status.success());
 
-    let (_, checks) = std::thread::scope(|scope| {
-        scope.spawn(|| replay(&trace("ipv6-rst"), &sent));
-        doctor(&["-i", &seen, "--for", "4"])
-    });
-    assert_eq!(checks["packets"]["state"], "good", "{checks:#}");
-    assert_eq!(checks["drops"]["state"], "good");
+    let healthy = frames(&trace("ipv6-rst"));
+    let checks = doctor_shown(&healthy, &seen, &sent);
+    assert_eq!(checks["offloads"]["state"], if helps { "good" } else { "notice" });
+    for what in ["packets", "drops", "duplicates", "directions", "merged"] {
+        assert_eq!(checks[what]["state"], "good", "{what}: {checks:#}");
+        assert!(checks[what].get("do").is_none(), "{what}: {checks:#}");
+    }
+    let says = |checks: &Value, what: &str| checks[what]["says"].as_str().unwrap().to_owned();
+    assert!(says(&checks, "packets").starts_with(&format!("{} packets in 4 s", healthy.len())));
+    assert!(
+        says(&checks, "directions").starts_with("0 of 8 TCP flows"),
+        "{checks:#}"
+    );
+
+    // One direction of each flow, every packet twice, and one that no link carries as such.
+    let mut sick: Vec<Vec<u8>> = Vec::new();
+    for frame in frames(&trace("benign-one-sided-tap")) {
+        sick.extend([frame.clone(), frame]);
+    }
+    let mut long = sick[0].clone();
+    long.resize(2000, 0);
+    sick.push(long);
+    let checks = doctor_shown(&sick, &seen, &sent);
+    for (what, state, part) in [
+        ("packets", "good", "packets in 4 s"),
+        ("drops", "good", "none"),
+        ("duplicates", "notice", "came twice"),
+        ("directions", "problem", "6 of 6 TCP flows"),
+        ("merged", "notice", "1 packet longer"),
+    ] {
+        assert_eq!(checks[what]["state"], state, "{what}: {checks:#}");
+        assert!(says(&checks, what).contains(part), "{what}: {checks:#}");
+        assert_eq!(checks[what].get("do").is_some(), state != "good", "{what}: {checks:#}");
+    }
 
     ip(&format!("link set {seen} down"));
     let (status, checks) = doctor(&["-i", &seen, "--for", "1"]);

@@ -12,7 +12,10 @@
 //! # What it mistakes
 //! A site's own notice (geo-blocking, 451, a firewall in front of the server) has its server's marks: a known page alone
 //! is `possible`, never more. A box that rewrites the server's own packet leaves its marks on it: that is told by its
-//! page, and by the server's silence after it where other names are answered, or other servers send the same page.
+//! page, and by the server's silence after it where other names are answered, or other servers send the same page. A box
+//! that lets the rest of the answer pass leaves a server that goes on behind an answer which says it is complete; servers
+//! whose Content-Length is wrong do the same. Where what was put in is shorter than what it replaces the numbers do not
+//! fit: a hole, as a lost packet leaves it, and at every answer for the name.
 //!
 //! # References
 //! wire-facts 3, 5.2, 5.5, 6.1, 6.3. Jones et al., IMC 2014. Citizen Lab, "Bad Traffic", 2018. RFC 7725.
@@ -82,7 +85,7 @@ impl Detector for BlockPage {
         };
         let flow = sighting.flow;
         if sighting.sender != Party::Server
-            || segment.payload.is_empty()
+            || (segment.payload.is_empty() && !segment.flags.fin())
             || segment.flags.rst()
             || matches!(flow.application, Application::Tls | Application::Dns)
         {
@@ -91,7 +94,8 @@ impl Detector for BlockPage {
         let note = Note::of(sighting.packet, segment);
         let mut attention = Attention::Idle;
         for answer in &mut memory.answers {
-            if answer.is_contradicted_by(&note, sighting.conflict) {
+            answer.is_gone_beyond_by(&note, segment.payload);
+            if !segment.payload.is_empty() && answer.is_contradicted_by(&note, sighting.conflict) {
                 attention = Attention::Suspicious;
             }
         }
@@ -124,9 +128,10 @@ impl Detector for BlockPage {
         attention
     }
 
-    /// An ordinary packet does not begin an answer, and contradicts none but one that said it was the last.
+    /// An ordinary packet does not begin an answer, and contradicts none but one that said it was the last, or complete.
     fn rests(&self, _flow: &Flow, memory: &Memory) -> bool {
-        !memory.answers.iter().any(|answer| answer.note.flags.fin())
+        let last = |answer: &Answer| answer.note.flags.fin() || answer.complete;
+        !memory.answers.iter().any(last)
     }
 
     fn reads_on(&self, memory: &Memory) -> bool {

@@ -17,7 +17,9 @@
 //! pass. A box that lets a few packets pass before it drops is found by the side that repeats itself in vain
 //! ([`super::volume_freeze`] takes over where kilobytes had passed). A box that drops one way only is found by the server
 //! that closes without having heard the request. Flows that hide the name are compared as such: a server that serves
-//! others and no hidden name may itself be unable to, but then it would answer.
+//! others and no hidden name may itself be unable to, but then it would answer. A name that may have another hidden under it
+//! (ECH) and dies, and is served in between where it has not, is told; that such hellos are served elsewhere, or here, speaks
+//! against.
 //!
 //! # References
 //! wire-facts 7.1, 7.2, 8. Bock et al., "Your Censor is My Censor", WOOT 2021 (residual drops). OONI, "Kazakhstan: TLS

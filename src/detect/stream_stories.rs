@@ -601,6 +601,59 @@ fn a_server_that_closes_and_is_not_heard_again_was_not_there() {
 }
 
 #[test]
+fn a_server_that_goes_on_behind_a_complete_answer_may_have_sent_another() {
+    const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    const END: u32 = 1 + REFUSED.len() as u32;
+    // Whether it is told that it runs on, and that there is a hole.
+    let told = |answer: &str, rest: &[(u64, Sent<'_>)]| {
+        let mut story = vec![(100, server(A, 1, ASKED, answer.as_bytes()))];
+        story.extend(rest);
+        let keys = page(&story).as_ref().map(keys).unwrap_or_default();
+        (keys.contains(&"runs_on"), keys.contains(&"hole_behind"))
+    };
+    let at = |at: u64, beyond: u32| (at, server(A, END + beyond, ASKED, b"the rest"));
+    for (what, rest, expected) in [
+        ("nothing", &[][..], (false, false)),
+        ("the rest", &[at(101, 0)], (true, false)),
+        ("what is far behind", &[at(101, 900)], (true, true)),
+        ("what was overtaken", &[at(101, 8), at(102, 0)], (true, false)),
+        ("what is sent again", &[at(101, 8), at(300, 0)], (true, true)),
+        (
+            "what the capture missed",
+            &[at(101, 8), (110, client(A, ASKED, END + 16, b""))],
+            (true, false),
+        ),
+        ("its close", &[(101, server(F | A, END, ASKED, b""))], (false, false)),
+        (
+            "a close far behind",
+            &[(101, server(F | A, END + 900, ASKED, b""))],
+            (true, true),
+        ),
+        (
+            "another answer",
+            &[(101, server(A, END, ASKED, b"HTTP/1.1 408 Timeout\r\n\r\n"))],
+            (false, false),
+        ),
+        (
+            "an answer to what was asked next",
+            &[(101, server(A, END, ASKED + 90, b"the rest"))],
+            (false, false),
+        ),
+    ] {
+        assert_eq!(told(REFUSED, rest), expected, "{what}");
+    }
+    let rest = [at(101, 900)];
+    for (what, answer) in [
+        ("names itself", REFUSED.replace("Content", "Server: a\r\nContent")),
+        ("serves", REFUSED.replace("403 Forbidden", "200 OK")),
+        ("announces more", REFUSED.replace(": 0", ": 9")),
+        ("announces nothing", REFUSED.replace("Content-Length: 0\r\n", "")),
+    ] {
+        assert_eq!(told(&answer, &rest), (false, false), "one that {what}");
+    }
+}
+
+#[test]
 fn a_device_is_known_by_the_packet_its_page_comes_in() {
     const ELSEWHERE: &[u8] = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://notice.example.net/\r\n\r\n";
     let known = |answer: Sent<'_>| {

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::part::Part;
 
 /// What a journal begins with; the last octet is the version of what follows.
-const MAGIC: [u8; 8] = *b"blkscp\0\x01";
+const MAGIC: [u8; 8] = *b"blkscp\0\x02";
 
 const HEADER: u64 = 40;
 

@@ -499,7 +499,7 @@ impl Shard {
                         // Pages that are never written to cost nothing; growing would copy in the middle of a capture.
                         self.traces.reserve_exact(MOST_TRACES);
                     }
-                    self.traces.push(FlowTrace::of(flow, &outcome));
+                    self.traces.push(FlowTrace::of(flow, &self.stores.heads, &outcome));
                 } else {
                     self.coverage.not_compared += 1;
                 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use super::baselines::{CameTo, DomainId, FlowOutcome};
 use crate::detect::quic_drop::{Handshake, Outcome};
-use crate::finding::finding::{Party, Protocol};
+use crate::finding::finding::{Application, Party, Protocol};
 use crate::flow::flow::Flow;
+use crate::flow::heads::Heads;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
+use crate::payload::tls_client_hello::{ClientHello, EncryptedName};
+use crate::payload::tls_handshake::{HelloExtent, HelloRead};
 use crate::time::Timestamp;
 
 /// How a flow ended, as far as its reaching the server goes.
@@ -53,15 +56,17 @@ pub struct FlowTrace {
     pub silence: Duration,
     /// The registrable domain asked for.
     pub domain: Option<DomainId>,
+    /// How the ClientHello of a flow that was served hides the name; none where there is none, or not all of it was kept.
+    pub hides: Option<EncryptedName>,
 }
 
 /// Shorter than this a client has not waited for an answer.
 const WAITED: Duration = Duration::from_millis(900);
 
 impl FlowTrace {
-    /// The trace of `flow`, which came to `outcome`.
+    /// The trace of `flow`, which came to `outcome`; its first bytes are among `heads`.
     #[must_use]
-    pub fn of(flow: &Flow, outcome: &FlowOutcome) -> Self {
+    pub fn of(flow: &Flow, heads: &Heads, outcome: &FlowOutcome) -> Self {
         let (client, server) = (flow.side(Party::Client), flow.side(Party::Server));
         let conversation = flow.conversation();
         let waited = flow.last.since(flow.started) >= WAITED;
@@ -89,6 +94,10 @@ impl FlowTrace {
             took: took(flow),
             silence: silence(flow),
             domain: outcome.domain,
+            hides: match fate {
+                Fate::Served => hides(flow, heads),
+                Fate::Unanswered | Fate::Refused | Fate::Reached | Fate::Died => None,
+            },
         }
     }
 
@@ -112,6 +121,7 @@ impl FlowTrace {
             took: Duration::ZERO,
             silence: Duration::ZERO,
             domain: (!handshake.name.is_empty()).then(|| DomainId::of(&handshake.name)),
+            hides: None,
         }
     }
 
@@ -119,6 +129,20 @@ impl FlowTrace {
     #[must_use]
     pub const fn answered(&self) -> bool {
         matches!(self.fate, Fate::Served)
+    }
+}
+
+/// Whether and how the ClientHello hides the name. One of which a part is missing may yet do so.
+fn hides(flow: &Flow, heads: &Heads) -> Option<EncryptedName> {
+    if flow.application != Application::Tls {
+        return None;
+    }
+    match ClientHello::read(flow.head(Party::Client, heads)) {
+        HelloRead::Hello(hello) => match (hello.encrypted_name, hello.extent) {
+            (EncryptedName::No, HelloExtent::Cut { .. }) => None,
+            (by, _) => Some(by),
+        },
+        HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
     }
 }
 

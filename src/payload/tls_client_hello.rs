@@ -33,7 +33,7 @@ pub struct ClientHello<'a> {
 }
 
 /// Whether and how a hello hides the server's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum EncryptedName {
     /// Not at all.
     No,

@@ -22,6 +22,7 @@ use super::tls::{Event, Role, TlsSide};
 #[derive(Clone, Debug)]
 enum Reply {
     Bytes(Vec<u8>),
+    Last(Vec<u8>),
     Close,
     Alert(u8),
 }
@@ -72,6 +73,12 @@ impl WebServer {
                 Reply::Bytes(bytes) => {
                     let bytes = self.tls.as_mut().map_or(bytes.clone(), |tls| tls.seal(&bytes));
                     tcp.write(&bytes, now);
+                }
+                Reply::Last(bytes) => {
+                    let bytes = self.tls.as_mut().map_or(bytes.clone(), |tls| tls.seal(&bytes));
+                    self.over = true;
+                    tcp.write_last(&bytes, now);
+                    return None;
                 }
                 Reply::Alert(description) => tcp.write(&TlsSide::alert(description), now),
                 Reply::Close => {
@@ -143,17 +150,18 @@ impl WebServer {
             let think = self.web.think.0;
             let at = now + think + chance.up_to(think / 4);
             let date = http::date(self.epoch + at.since(SimTime::ZERO).as_secs());
-            let (bytes, closes) = answer(&self.web, &request, &date);
-            self.due.push_back((at, Reply::Bytes(bytes)));
-            if closes {
-                self.due.push_back((at, Reply::Close));
+            let (bytes, connection) = answer(&self.web, &request, &date);
+            match connection {
+                Connection::KeepAlive => self.due.push_back((at, Reply::Bytes(bytes))),
+                Connection::Close => self.due.extend([(at, Reply::Bytes(bytes)), (at, Reply::Close)]),
+                Connection::CloseAtOnce => self.due.push_back((at, Reply::Last(bytes))),
             }
         }
     }
 }
 
-/// A site's answer, and whether the connection ends with it.
-fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool) {
+/// A site's answer, and what becomes of the connection.
+fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, Connection) {
     let host = request.host.split(':').next().unwrap_or_default();
     let plain = SiteStory::default();
     let site = web
@@ -167,7 +175,10 @@ fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool
         (None, 204 | 304) => Vec::new(),
         (None, _) => http::page(host, site.body.unwrap_or(web.body)),
     };
-    let closes = site.connection == Connection::Close || site.framing == BodyFraming::Close;
+    let connection = match (site.connection, site.framing) {
+        (Connection::KeepAlive, BodyFraming::Close) => Connection::Close,
+        (connection, _) => connection,
+    };
     let mut head = format!("HTTP/1.1 {status} {}\r\n", http::reason(status));
     let server = site.server.as_ref().unwrap_or(&web.server);
     if !server.is_empty() {
@@ -182,7 +193,7 @@ fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool
     }
     let body = match site.framing {
         BodyFraming::Length => {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            head.push_str(&format!("Content-Length: {}\r\n", site.declares.unwrap_or(body.len())));
             body
         }
         BodyFraming::Chunked => {
@@ -191,14 +202,13 @@ fn answer(web: &WebStory, request: &http::Request, date: &str) -> (Vec<u8>, bool
         }
         BodyFraming::Close => body,
     };
-    head.push_str(if closes {
-        "Connection: close\r\n\r\n"
-    } else {
-        "Connection: keep-alive\r\n\r\n"
+    head.push_str(match connection {
+        Connection::KeepAlive => "Connection: keep-alive\r\n\r\n",
+        Connection::Close | Connection::CloseAtOnce => "Connection: close\r\n\r\n",
     });
     let mut bytes = head.into_bytes();
     bytes.extend(body);
-    (bytes, closes)
+    (bytes, connection)
 }
 
 /// The names of the story's world and what they lead to.

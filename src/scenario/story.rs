@@ -71,7 +71,7 @@
 //! text = "<html>…</html>"             # instead of filler
 //! framing = "length"                  # or "chunked", "close"
 //! headers = ["Link: <https://court.example/>; rel=\"blocked-by\""]
-//! connection = "keep_alive"           # or "close"
+//! connection = "keep_alive"           # or "close", "close_at_once": the FIN comes with the answer
 //! server = ""                         # neither Server nor Date, as balancers answer; or another Server header
 //! refuse_sni = 112                    # answers a ClientHello with this alert
 //!
@@ -177,6 +177,8 @@
 //! location = "http://warning.example/"
 //! text = "<html>…"
 //! manner = "race"                     # or "swallow", "rewrite" (in_path)
+//! rest = "swallowed"                  # or "passes": with "rewrite", what the server sends after the packet rewritten
+//! length = "as_it_comes"              # or "padded": with "rewrite", to that of the packet rewritten
 //! ttl = 64
 //! [equipment.drop]                    # in_path
 //! what = "flow"                       # the trigger and all that follows in the flow; or "packet"
@@ -529,6 +531,8 @@ pub(crate) enum Connection {
     #[default]
     KeepAlive,
     Close,
+    /// With the packet that ends the answer.
+    CloseAtOnce,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -539,6 +543,8 @@ pub(crate) struct SiteStory {
     pub(crate) location: Option<String>,
     pub(crate) body: Option<usize>,
     pub(crate) text: Option<String>,
+    /// What Content-Length says where it does not tell the truth.
+    pub(crate) declares: Option<usize>,
     pub(crate) framing: BodyFraming,
     pub(crate) headers: Vec<String>,
     pub(crate) connection: Connection,
@@ -915,7 +921,7 @@ pub(crate) enum Manner {
     Race,
     /// The trigger is swallowed, the flow cut, and the equipment answers itself.
     Swallow,
-    /// The trigger passes; the server's first answer is rewritten and the rest swallowed.
+    /// The trigger passes; the server's first answer is rewritten, and the rest swallowed as a rule.
     Rewrite,
 }
 
@@ -995,6 +1001,26 @@ pub(crate) enum PageStyle {
     SurfSafely,
 }
 
+/// What becomes of the rest of an answer whose first packet was rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RestStory {
+    #[default]
+    Swallowed,
+    /// It goes on, with the sequence numbers it has.
+    Passes,
+}
+
+/// How long a rewritten packet is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LengthStory {
+    #[default]
+    AsItComes,
+    /// As long as it was, if what is put into it is not longer.
+    Padded,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PageStory {
@@ -1003,6 +1029,8 @@ pub(crate) struct PageStory {
     pub(crate) location: Option<String>,
     pub(crate) text: Option<String>,
     pub(crate) manner: Manner,
+    pub(crate) rest: RestStory,
+    pub(crate) length: LengthStory,
     pub(crate) ttl: Option<u8>,
 }
 

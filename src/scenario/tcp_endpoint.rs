@@ -275,6 +275,14 @@ impl TcpEndpoint {
         self.output(now);
     }
 
+    /// Writes what is the last: the FIN goes with the end of it.
+    pub(crate) fn write_last(&mut self, bytes: &[u8], now: SimTime) {
+        if matches!(self.state, State::Established | State::CloseWait) && self.fin == Fin::None {
+            self.buffer.extend(bytes);
+            self.finish(now);
+        }
+    }
+
     /// Says that nothing more will be written; reading goes on.
     pub(crate) fn finish(&mut self, now: SimTime) {
         if self.fin != Fin::None {

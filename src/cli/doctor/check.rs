@@ -31,7 +31,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     /// What was looked at: `permission`, `interface`, `offloads`, `packets`, `drops`, `duplicates`, `directions`,
-    /// `snapped`, `clock` or `bypass_tools`.
+    /// `merged`, `clock` or `bypass_tools`.
     pub(super) what: &'static str,
     /// How it stands.
     pub(super) state: State,

@@ -4,7 +4,11 @@ use super::check::{Check, State};
 
 /// How the clock is kept.
 pub(super) fn clock() -> Check {
-    match synchronised() {
+    told(synchronised())
+}
+
+fn told(synchronised: Option<bool>) -> Check {
+    match synchronised {
         Some(true) => Check::good("clock", "it is kept in time (NTP)"),
         Some(false) => Check::bad(
             "clock",
@@ -23,4 +27,21 @@ fn synchronised() -> Option<bool> {
     // SAFETY: adjtimex reads and writes the struct passed, which outlives the call.
     let outcome = unsafe { libc::adjtimex(&raw mut state) };
     (outcome >= 0).then_some(outcome != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_nobody_keeps_is_told() {
+        let of = |synchronised| {
+            let check = told(synchronised);
+            (check.state, check.advice.is_some())
+        };
+        assert_eq!(of(Some(true)), (State::Good, false));
+        assert_eq!(of(Some(false)), (State::Notice, true));
+        assert_eq!(of(None), (State::Unknown, false));
+        assert_ne!(clock().state, State::Unknown, "Linux says whether it is kept");
+    }
 }

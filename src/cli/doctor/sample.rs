@@ -184,3 +184,62 @@ impl Sink for Nobody {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use blockscope::capture::source::{FileNote, Losses};
+    use blockscope::packet::dissect::Undissected;
+
+    use super::*;
+
+    fn of(frames: u64) -> Sample {
+        let mut summary = Summary::default();
+        summary.coverage.frames = frames;
+        Sample {
+            summary,
+            span: Duration::from_secs(5),
+            buffer_mib: 8,
+            long: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_told_with_a_larger_ring() {
+        let mut sample = of(96);
+        assert_eq!(sample.drops().state, State::Good);
+        let lost = Losses {
+            kernel: 3,
+            interface: 1,
+        };
+        sample.summary.files.push(FileNote {
+            lost,
+            ..FileNote::default()
+        });
+        let check = sample.drops();
+        assert_eq!(check.state, State::Problem);
+        assert_eq!(check.says, "4 packets lost with a ring of 8 MiB, 4.00 %");
+        assert!(check.advice.unwrap().contains("--buffer 32"));
+    }
+
+    #[test]
+    fn packets_most_of_which_cannot_be_read_are_a_problem() {
+        let mut sample = of(10);
+        sample.summary.coverage.undissected.insert(Undissected::NotIp, 5);
+        assert_eq!(sample.packets().state, State::Good);
+        sample.summary.coverage.undissected.insert(Undissected::NotIp, 6);
+        assert_eq!(sample.packets().state, State::Problem);
+    }
+
+    #[test]
+    fn directions_need_flows_and_most_of_them_both_sides() {
+        let told = |flows, one_sided| {
+            let mut sample = of(100);
+            sample.summary.coverage.tcp_flows = flows;
+            sample.summary.coverage.one_sided = one_sided;
+            sample.directions().state
+        };
+        assert_eq!(told(4, 4), State::Unknown);
+        assert_eq!(told(6, 3), State::Good);
+        assert_eq!(told(6, 4), State::Problem);
+    }
+}

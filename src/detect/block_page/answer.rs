@@ -15,7 +15,7 @@ use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Segment, SequenceNumber};
 use crate::payload::html_facts::HtmlFacts;
 use crate::payload::http_body::{DecodingRoom, decode_body};
-use crate::payload::http_head::{HttpRead, ResponseHead, authority_of_url, host_of_authority};
+use crate::payload::http_head::{HttpRead, ResponseHead, authority_of_url, host_of_authority, looks_like_response};
 use crate::time::Timestamp;
 
 /// The request an answer answers.
@@ -44,6 +44,19 @@ impl Contradiction {
     }
 }
 
+/// What its server sent behind an answer that says it is complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunOn {
+    /// The first packet of it.
+    pub(super) first: Note,
+    /// How many bytes lie between the end of the answer's packet and this one.
+    pub(super) hole: u32,
+    /// When the first byte behind the answer came, if there was a hole.
+    pub(super) filled: Option<Timestamp>,
+    /// Where the furthest of it ends.
+    pub(super) end: SequenceNumber,
+}
+
 /// An HTTP answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -66,7 +79,13 @@ pub(super) struct Answer {
     /// Whether what follows its first packet may show that it is a page.
     pub(super) may_be_page: bool,
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
+    /// Whether it is a bare refusal that by its Content-Length ends in its first packet, which does not close.
+    pub(super) complete: bool,
+    pub(super) run_on: Option<RunOn>,
 }
+
+/// More bytes than this between two packets of one flight are a mistake of ours.
+const FAR: i32 = 1 << 24;
 
 impl Answer {
     /// Reads the answer that begins with `segment`.
@@ -96,6 +115,8 @@ impl Answer {
             may_be_page: true,
             first_len: segment.payload.len(),
             contradictions: ArrayVec::new(),
+            complete: false,
+            run_on: None,
         };
         match ResponseHead::read(segment.payload) {
             HttpRead::Head(head) => {
@@ -107,6 +128,8 @@ impl Answer {
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
                 answer.row = known(&head, segment.payload, pack, room);
+                answer.complete =
+                    answer.refuses_bare() && !note.flags.fin() && ends_within(&head, segment.payload.len());
                 answer.may_be_page = head.extent.body_at().is_none() || may_be_read(&head);
                 if let Some(asked) = asked.filter(|asked| !asked.name.is_empty() && head.status < 400) {
                     answer.leads = leads(&head, segment.payload, &asked.name, room);
@@ -125,12 +148,17 @@ impl Answer {
 
     /// Whether it redirects to another site or refuses, without Date and Server, and closes the stream with the same packet.
     pub(super) const fn closes_bare(&self) -> bool {
+        self.note.flags.fin() && self.refuses_bare()
+    }
+
+    /// Whether it redirects to another site or refuses, without Date and Server.
+    const fn refuses_bare(&self) -> bool {
         let refuses = match self.status {
             Some(300..=399) => self.leads_elsewhere,
             Some(400..=499) => true,
             _ => false,
         };
-        self.bare && self.note.flags.fin() && refuses
+        self.bare && refuses
     }
 
     /// Whether it should be weighed soon.
@@ -157,6 +185,42 @@ impl Answer {
             return true;
         }
         false
+    }
+
+    /// Notes a later packet of the same server if it goes on behind this answer though that is complete, and no other
+    /// request has reached the server. `payload` is the packet's; a FIN tells by its number alone.
+    pub(super) fn is_gone_beyond_by(&mut self, later: &Note, payload: &[u8]) {
+        let Some(request) = self.request.filter(|_| self.complete) else {
+            return;
+        };
+        let heard_more = |note: &Note| note.ack.ahead_of(request.end) > 1;
+        let beyond = later.seq.ahead_of(self.note.end());
+        if later.frame == self.note.frame
+            || !(0..FAR).contains(&beyond)
+            || (beyond == 0 && payload.is_empty())
+            || heard_more(&self.note)
+            || heard_more(later)
+        {
+            return;
+        }
+        if beyond == 0 && looks_like_response(payload) {
+            // Two answers to one request: a server that tells a waiting client that it closes does so (408).
+            self.complete = false;
+            self.run_on = None;
+            return;
+        }
+        let run_on = self.run_on.get_or_insert(RunOn {
+            first: *later,
+            hole: beyond as u32,
+            filled: None,
+            end: later.end(),
+        });
+        if later.end().is_after(run_on.end) {
+            run_on.end = later.end();
+        }
+        if beyond == 0 && run_on.hole > 0 && run_on.filled.is_none() {
+            run_on.filled = Some(later.at);
+        }
     }
 
     /// Notes that an earlier packet of the same server holds other bytes for the same place.
@@ -204,6 +268,14 @@ fn may_be_read(head: &ResponseHead<'_>) -> bool {
         kind.get(..opaque.len())
             .is_some_and(|begin| begin.eq_ignore_ascii_case(opaque))
     })
+}
+
+/// Whether the answer that begins with `head` ends within the first `len` bytes, as it says itself.
+fn ends_within(head: &ResponseHead<'_>, len: usize) -> bool {
+    let (Some(body_at), Some(body)) = (head.extent.body_at(), head.content_length()) else {
+        return false;
+    };
+    !head.is_chunked() && body.saturating_add(body_at as u64) <= len as u64
 }
 
 /// A place an answer leads to that is odd by itself.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, Contradiction, Leads, known};
+use super::answer::{Answer, Contradiction, Leads, RunOn, known};
 use crate::detect::detector::Conclusion;
 use crate::detect::packs::pack::Pack;
 use crate::detect::packs::row::{Row, Scope};
 use crate::detect::provenance::{has_odd_ttl, odd_marks, oddness};
-use crate::finding::evidence::{BlockAnswerObservation, Evidence, Observation};
+use crate::finding::evidence::{BlockAnswerObservation, Evidence, NoticeObservation, Observation};
 use crate::finding::finding::{Device, Finding, Injector, Kind, Particulars, Party, Position, Trigger, TriggerKind};
 use crate::finding::verdict::Prior;
 use crate::flow::side::Note;
+use crate::packet::packet::SequenceNumber;
 use crate::payload::http_body::DecodingRoom;
 use crate::payload::http_head::{HttpRead, ResponseHead};
 
@@ -35,7 +36,9 @@ pub(super) fn weigh(
     let rivals: Vec<&Note> = answer.contradictions.iter().map(Contradiction::other).collect();
     let silent = answer.closes_bare() && repeated_in_vain(answer, conclusion) >= IN_VAIN;
     let leads = answer.leads != Leads::Nowhere;
-    if rivals.is_empty() && oddness(&marks) < SUSPECT && device.is_none() && row.is_none() && !silent && !leads {
+    let runs_on = answer.run_on.as_ref();
+    let marked = oddness(&marks) >= SUSPECT || device.is_some() || row.is_some();
+    if rivals.is_empty() && !marked && !silent && !leads && runs_on.is_none() {
         return None;
     }
     // Of two rivals the odder one is forged, and the first where they are equally odd.
@@ -71,6 +74,7 @@ pub(super) fn weigh(
         .collect();
     forged.sort_unstable();
     let mut genuine: Vec<_> = rivals.iter().map(|note| note.frame).collect();
+    genuine.extend(runs_on.map(|run_on| run_on.first.frame));
     genuine.sort_unstable();
     genuine.dedup();
     let contradicted = !answer.contradictions.is_empty();
@@ -79,6 +83,11 @@ pub(super) fn weigh(
     if silent {
         evidence.push(Evidence::at(Observation::SilentAfterAnswer { repeated }, &[frame]));
     }
+    evidence.extend(
+        runs_on
+            .into_iter()
+            .flat_map(|run_on| going_on(answer, run_on, conclusion)),
+    );
     Some(Finding {
         kind: Kind::BlockPage,
         conversation: flow.conversation(),
@@ -103,7 +112,7 @@ pub(super) fn weigh(
         forged,
         genuine,
         dropped: Vec::new(),
-        prior: if contradicted || silent || leads {
+        prior: if contradicted || silent || leads || runs_on.is_some() {
             Prior::Abnormal
         } else {
             Prior::Ordinary
@@ -154,6 +163,34 @@ fn contradictions(answer: &Answer, evidence: &mut Vec<Evidence>) {
             }
             Contradiction::AfterFin { .. } => evidence.push(Evidence::at(Observation::DataAfterFin { after }, &frames)),
         }
+    }
+}
+
+/// What a server shows that goes on behind an answer which says it is complete.
+fn going_on(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
+    let frames = [answer.note.frame, run_on.first.frame];
+    let by = run_on.end.ahead_of(answer.note.end()).unsigned_abs();
+    let hole = is_hole(answer, run_on, conclusion).then_some(NoticeObservation::HoleBehind { bytes: run_on.hole });
+    [Some(NoticeObservation::RunsOn { by }), hole]
+        .into_iter()
+        .flatten()
+        .map(move |observation| Evidence::at(Observation::Notice(observation), &frames))
+}
+
+/// Packets of one flight that overtake each other arrive closer together [judged]; the round trip of a handshake may be far
+/// longer than that of a repetition, where hosts are busy.
+const OVERTAKEN: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Whether bytes behind the answer were missing on the wire: not merely late, as packets that overtake each other are,
+/// and not missed by the capture alone.
+fn is_hole(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> bool {
+    let client = conclusion.flow.side(Party::Client);
+    let heard = |acked: SequenceNumber| acked.ahead_of(answer.note.end()) > 0;
+    match (run_on.filled, conclusion.flow.round_trip(Party::Server)) {
+        _ if run_on.hole == 0 => false,
+        (Some(filled), Some(round_trip)) => filled.since(run_on.first.at) >= OVERTAKEN.min(round_trip / 2),
+        (Some(_), None) => false,
+        (None, _) => !client.acked.is_some_and(heard),
     }
 }
 

@@ -122,6 +122,7 @@ mod tests {
             ended: Timestamp::EPOCH,
             fate,
             domain: Some(DomainId::of(name)),
+            hides: None,
         }
     }
 

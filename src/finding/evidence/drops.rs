@@ -89,6 +89,24 @@ pub enum DropsObservation {
         /// Flows that were served.
         served: u32,
     },
+    /// The name dies at this server where the ClientHello hides, and is served between where it hides nothing.
+    ServedInTheClear {
+        /// Flows that hide and died.
+        flows: u32,
+        /// Flows of the same client that hide nothing and were served between.
+        served: u32,
+    },
+    /// Flows that hide the name in the same way were served by this server.
+    HiddenServedToo {
+        /// In how many flows.
+        served: u32,
+    },
+    /// Flows of the same client that hide in the same way, under the same outer name if there is one, were served by other
+    /// servers.
+    HiddenServedElsewhere {
+        /// In how many flows.
+        served: u32,
+    },
     /// The flow goes to a resolver over TLS.
     EncryptedDns,
     /// SYN after SYN to an address is not answered.
@@ -240,6 +258,19 @@ impl DropsObservation {
                 ),
                 0..=2 => row("hidden_names_die", CrossFlow, 0.90, 0.10, JUDGED),
             },
+            Self::ServedInTheClear { flows, .. } => match flows {
+                3.. => row(
+                    "served_in_the_clear",
+                    CrossFlow,
+                    0.90,
+                    0.01,
+                    "as hidden_names_die; p0 checked: docs/calibration.md",
+                ),
+                0..=2 => row("served_in_the_clear", CrossFlow, 0.90, 0.10, JUDGED),
+            },
+            Self::HiddenServedToo { .. } => row("hidden_served_too", CrossFlow, 0.05, 0.60, JUDGED),
+            // Not every way leads past the box.
+            Self::HiddenServedElsewhere { .. } => row("hidden_served_elsewhere", CrossFlow, 0.15, 0.50, JUDGED),
             Self::EncryptedDns => row("encrypted_dns", Timing, 0.50, 0.50, "a note"),
             Self::SynsUnanswered { .. } => row("syns_unanswered", Aftermath, 0.90, 0.15, JUDGED),
             Self::FlowsUnanswered { .. } => row("flows_unanswered", Aftermath, 0.90, 0.15, JUDGED),
@@ -352,6 +383,18 @@ impl fmt::Display for DropsObservation {
             Self::HiddenNamesDie { flows, served } => write!(
                 f,
                 "{flows} flows that hide the name die at this server, while it serves {served} others"
+            ),
+            Self::ServedInTheClear { flows, served } => write!(
+                f,
+                "{flows} flows die whose ClientHello may hide another name under this one, while {served} that hide nothing are \
+                 served between: what is hidden decides"
+            ),
+            Self::HiddenServedToo { served } => {
+                write!(f, "{served} flows that hide in the same way were served by this server")
+            }
+            Self::HiddenServedElsewhere { served } => write!(
+                f,
+                "{served} flows of this client that hide in the same way were served by other servers"
             ),
             Self::EncryptedDns => f.write_str("the flow goes to a DNS resolver over TLS"),
             Self::SynsUnanswered { tries } => write!(f, "{tries} SYNs were not answered"),

@@ -19,7 +19,7 @@ use crate::scenario::filtering_equipment::{
 };
 use crate::scenario::http;
 use crate::scenario::sim_time::SimTime;
-use crate::scenario::story::{Manner, PageStory, PageStyle};
+use crate::scenario::story::{LengthStory, Manner, PageStory, PageStyle, RestStory};
 
 const FIN_ACK: u8 = flag::FIN | flag::ACK;
 
@@ -61,25 +61,7 @@ impl BlockPage {
 
     fn page(&self, asked: &str) -> Vec<u8> {
         match self.story.style {
-            PageStyle::Plain => {
-                let status = self
-                    .story
-                    .status
-                    .unwrap_or(if self.story.location.is_some() { 302 } else { 200 });
-                let body = self.story.text.clone().unwrap_or_default();
-                let mut head = format!("HTTP/1.1 {status} {}\r\n", http::reason(status));
-                if let Some(location) = &self.story.location {
-                    head.push_str(&format!("Location: {location}\r\n"));
-                }
-                if !body.is_empty() {
-                    head.push_str("Content-Type: text/html; charset=utf-8\r\n");
-                }
-                head.push_str(&format!(
-                    "Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
-                ));
-                head.into_bytes()
-            }
+            PageStyle::Plain => self.plain(0),
             PageStyle::Airtel => {
                 let body = "<html><head><meta name=\"viewport\" content=\"width=device-width,initial-scale=1.0,\
                             maximum-scale=1.0\"/><style>body{margin:0px;padding:0px;}iframe{width:100%;height:100%}\
@@ -124,6 +106,42 @@ impl BlockPage {
                 format!("{head}{body}{tail}").into_bytes()
             }
         }
+    }
+
+    /// The story's own page, its body made longer by `padding` spaces.
+    fn plain(&self, padding: usize) -> Vec<u8> {
+        let status = self
+            .story
+            .status
+            .unwrap_or(if self.story.location.is_some() { 302 } else { 200 });
+        let mut body = self.story.text.clone().unwrap_or_default();
+        body.extend(std::iter::repeat_n(' ', padding));
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", http::reason(status));
+        if let Some(location) = &self.story.location {
+            head.push_str(&format!("Location: {location}\r\n"));
+        }
+        if !body.is_empty() {
+            head.push_str("Content-Type: text/html; charset=utf-8\r\n");
+        }
+        head.push_str(&format!(
+            "Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ));
+        head.into_bytes()
+    }
+
+    /// What is put into a packet of `room` bytes of payload.
+    fn page_for(&self, room: usize) -> Vec<u8> {
+        let page = self.page("");
+        if self.story.length == LengthStory::AsItComes || self.story.style != PageStyle::Plain {
+            return page;
+        }
+        // With the first byte of padding come the type and more digits.
+        (0..=room.saturating_sub(page.len()))
+            .rev()
+            .map(|padding| self.plain(padding))
+            .find(|padded| padded.len() <= room)
+            .unwrap_or(page)
     }
 
     fn answer(&mut self, packet: &Carried<'_>, segment: &Segment, act: &mut Acts) {
@@ -183,10 +201,14 @@ impl BlockPage {
     fn rewrite(&self, packet: &Carried<'_>, segment: &Segment, because: ParcelId, act: &mut Acts) {
         act.because = Some(because);
         let mut datagram = packet.datagram.clone();
-        let flags = FIN_ACK | flag::PSH;
+        let flags = match self.story.rest {
+            RestStory::Swallowed => FIN_ACK | flag::PSH,
+            // Whoever lets the server go on leaves it to the server to close.
+            RestStory::Passes => segment.flags,
+        };
         datagram.body = Body::Tcp(Segment {
             flags,
-            payload: self.page(""),
+            payload: self.page_for(segment.payload.len()),
             ..segment.clone()
         });
         act.fate = Fate::Rewrite(Box::new(datagram));
@@ -207,7 +229,10 @@ impl FilteringEquipment for BlockPage {
             }
             (_, Some(Mark::Awaited(because))) if !segment.payload.is_empty() => {
                 self.rewrite(packet, segment, *because, act);
-                self.marks.insert(from_server, Mark::Cut);
+                match self.story.rest {
+                    RestStory::Swallowed => self.marks.insert(from_server, Mark::Cut),
+                    RestStory::Passes => self.marks.remove(&from_server),
+                };
                 return;
             }
             _ => {}
