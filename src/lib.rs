@@ -45,7 +45,7 @@
 //!    a counter in the summary.
 //! 4. **Pure core.** [`payload`], [`packet`], [`flow`], [`finding`] and [`detect`] do no I/O, read no clock, start no
 //!    thread, draw no randomness. [`flow`] knows no detector, [`detect`] knows no thread, [`report`] reads findings only;
-//!    the command line is a part of the binary alone.
+//!    the command line is a part of the binary alone, and what only it needs is behind the feature `cli`.
 //! 5. **Independent witness.** [`scenario`], the forge that plays the filtering equipment, imports nothing of the rest.
 
 pub mod calibrate;

@@ -10,6 +10,7 @@ pub mod dns_name;
 pub mod html_facts;
 pub mod http_body;
 pub mod http_head;
+pub mod public_suffix;
 pub mod quic_initial;
 pub mod tls_certificate;
 pub mod tls_client_hello;

@@ -27,6 +27,7 @@ use crate::flow::heads::Heads;
 use crate::packet::frame::FrameNumber;
 use crate::packet::path_marks::PathMarks;
 use crate::payload::http_head::{RequestHead, ResponseHead};
+use crate::payload::public_suffix::registrable;
 use crate::time::Timestamp;
 
 /// Names kept for such requests.
@@ -203,10 +204,10 @@ fn judge(flow: &Flow, heads: &Heads) -> Option<Seen> {
     }
     match status {
         301 | 302 | 303 | 307 | 308 => {
-            let own = psl::domain_str(&host).map(str::to_owned);
+            let own = registrable(&host).map(str::to_owned);
             let there = answer
                 .location_host()
-                .map(|there| psl::domain_str(there).unwrap_or(there).to_ascii_lowercase());
+                .map(|there| registrable(there).unwrap_or(there).to_ascii_lowercase());
             // A server may send its visitors to its own encrypted self.
             let elsewhere = there.is_some() && there != own && path != REDIRECTED_BY_ITSELF;
             elsewhere.then(|| seen(CaptivePortalObservation::ProbeRedirected))

@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::payload::dns_name::hash_dotted;
+use crate::payload::public_suffix::registrable;
 
 /// What is known of one registrable domain at one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -107,7 +108,7 @@ impl DomainId {
     /// The registrable domain of `name` (by the public suffix list), or `name` itself where there is none.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self(hash_dotted(psl::domain_str(name).unwrap_or(name)))
+        Self(hash_dotted(registrable(name).unwrap_or(name)))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::packet::packet::{Segment, SequenceNumber};
 use crate::payload::html_facts::HtmlFacts;
 use crate::payload::http_body::{DecodingRoom, decode_body};
 use crate::payload::http_head::{HttpRead, ResponseHead, authority_of_url, host_of_authority, looks_like_response};
+use crate::payload::public_suffix::registrable;
 use crate::time::Timestamp;
 
 /// The request an answer answers.
@@ -369,7 +370,7 @@ fn leads_elsewhere(location: &[u8], asked: Option<&NameText>) -> bool {
 }
 
 fn domain(name: &str) -> &str {
-    psl::domain_str(name).unwrap_or(name)
+    registrable(name).unwrap_or(name)
 }
 
 /// `bytes` as text for a reader, cut to what fits.

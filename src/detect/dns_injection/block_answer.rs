@@ -38,6 +38,7 @@ use crate::finding::weight::Group;
 use crate::payload::address_class::AddressClass;
 use crate::payload::dns_message::{RecordType, rcode};
 use crate::payload::dns_name::hash_dotted;
+use crate::payload::public_suffix::{has_known_suffix, registrable};
 
 /// As many names in a row given one private address, from the first on, are a captive portal's doing [E].
 const PORTAL: u16 = 4;
@@ -83,7 +84,7 @@ pub(super) fn is_of_made_up_names(answer: &Answer, resolver: Option<&Resolver>) 
 
 /// The registrable domain of `name`, or the name itself, as a digest.
 pub(super) fn domain_hash(name: &str) -> u64 {
-    hash_dotted(psl::domain_str(name).unwrap_or(name))
+    hash_dotted(registrable(name).unwrap_or(name))
 }
 
 /// Which of two readings of one question holds: that an answer is forged, or that it is the resolver's own.
@@ -244,7 +245,7 @@ fn leads_into_a_private_network(answer: &Answer) -> bool {
 
 fn is_safe_search(question: &Question, answer: &Answer) -> bool {
     let engine = |name: &str| {
-        let domain = psl::domain_str(name).unwrap_or(name);
+        let domain = registrable(name).unwrap_or(name);
         domain.split('.').next().is_some_and(|label| {
             matches!(
                 label,
@@ -323,14 +324,14 @@ pub(super) fn improbable(question: &Question, answer: &Answer) -> Option<BlockAn
         // In the list, and what most names end in.
         && !matches!(top, "com" | "net" | "org")
         && !SPECIAL.contains(&top)
-        && !psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
+        && !has_known_suffix(name)
     {
         return Some(BlockAnswerObservation::ImpossibleName);
     }
     if name.len() < SHORTEST_RANDOM || !name.split('.').any(looks_random) {
         return None;
     }
-    let domain = psl::domain_str(name)?;
+    let domain = registrable(name)?;
     let label = domain.split('.').next()?;
     let alone = name.len() == domain.len() || name.strip_suffix(domain) == Some("www.");
     (alone && looks_random(label)).then_some(BlockAnswerObservation::ImprobableName)
