@@ -11,7 +11,6 @@ use crate::flow::heads::Heads;
 use crate::packet::endpoint::Endpoint;
 use crate::packet::frame::FrameNumber;
 use crate::payload::tls_client_hello::{ClientHello, EncryptedName};
-use crate::payload::tls_handshake::{HelloExtent, HelloRead};
 use crate::time::Timestamp;
 
 /// How a flow ended, as far as its reaching the server goes.
@@ -132,18 +131,15 @@ impl FlowTrace {
     }
 }
 
-/// Whether and how the ClientHello hides the name. One of which a part is missing may yet do so.
+/// Whether and how the ClientHello hides the name. What was still to come when it named its server is there by now.
 fn hides(flow: &Flow, heads: &Heads) -> Option<EncryptedName> {
-    if flow.application != Application::Tls {
-        return None;
-    }
-    match ClientHello::read(flow.head(Party::Client, heads)) {
-        HelloRead::Hello(hello) => match (hello.encrypted_name, hello.extent) {
-            (EncryptedName::No, HelloExtent::Cut { .. }) => None,
-            (by, _) => Some(by),
-        },
-        HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
-    }
+    let asked = flow
+        .asked
+        .as_ref()
+        .filter(|asked| asked.application == Application::Tls)?;
+    asked
+        .hides
+        .or_else(|| ClientHello::read(flow.head(Party::Client, heads)).hello()?.hides())
 }
 
 /// How long the client repeated its SYN in vain. Where the last one was answered, the one before came at half the time

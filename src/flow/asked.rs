@@ -5,6 +5,7 @@ use crate::finding::finding::{Application, Trigger, TriggerKind};
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::SequenceNumber;
 use crate::packet::path_marks::PathMarks;
+use crate::payload::tls_client_hello::EncryptedName;
 use crate::time::Timestamp;
 
 /// A request.
@@ -14,6 +15,8 @@ pub struct Asked {
     pub kind: TriggerKind,
     /// The name, lower case; empty when the request named none.
     pub name: NameText,
+    /// How a ClientHello hides a name; none where there is none, or a part of it that may was still to come.
+    pub hides: Option<EncryptedName>,
     /// What protocol it is.
     pub application: Application,
     /// The packet that completed it.

@@ -16,7 +16,7 @@ use crate::finding::finding::{Application, Conversation, Party, Protocol, Stage,
 use crate::packet::frame::FrameNumber;
 use crate::packet::packet::{Datagram, Packet, Segment, SequenceNumber, TcpFlags};
 use crate::payload::http_head::{HttpRead, RequestHead, looks_like_request};
-use crate::payload::tls_client_hello::ClientHello;
+use crate::payload::tls_client_hello::{ClientHello, EncryptedName};
 use crate::payload::tls_handshake::{HelloExtent, HelloRead};
 use crate::time::Timestamp;
 
@@ -342,19 +342,20 @@ impl Flow {
         } else {
             segment.payload
         };
-        let Some((kind, application, name)) = read_name(bytes) else {
+        let Some(request) = read_request(bytes) else {
             return;
         };
         if self.client_known_by > ClientKnownBy::Request {
             self.client = sender;
             self.client_known_by = ClientKnownBy::Request;
         }
-        self.application = application;
+        self.application = request.application;
         self.requests = self.requests.saturating_add(1);
         self.asked = Some(Asked {
-            kind,
-            name,
-            application,
+            kind: request.kind,
+            name: request.name,
+            hides: request.hides,
+            application: request.application,
             frame: note.frame,
             at: note.at,
             seq: note.seq,
@@ -485,8 +486,16 @@ impl Flow {
     }
 }
 
-/// The name a client's first bytes ask for, if they are a whole request.
-fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, NameText)> {
+/// What a client's first bytes ask for.
+struct Request {
+    kind: TriggerKind,
+    application: Application,
+    name: NameText,
+    hides: Option<EncryptedName>,
+}
+
+/// What a client's first bytes ask for, if they are a whole request.
+fn read_request(bytes: &[u8]) -> Option<Request> {
     if looks_like_request(bytes) {
         return match RequestHead::read(bytes) {
             HttpRead::Head(head) => {
@@ -495,11 +504,12 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, NameText)> {
                 if host.is_none() && head.extent.body_at().is_none() {
                     return None;
                 }
-                Some((
-                    TriggerKind::Host,
-                    Application::Http,
-                    NameText::lower(host.unwrap_or_default()),
-                ))
+                Some(Request {
+                    kind: TriggerKind::Host,
+                    application: Application::Http,
+                    name: NameText::lower(host.unwrap_or_default()),
+                    hides: None,
+                })
             }
             HttpRead::Incomplete | HttpRead::NotHttp => None,
         };
@@ -511,11 +521,12 @@ fn read_name(bytes: &[u8]) -> Option<(TriggerKind, Application, NameText)> {
             if name.is_none() && matches!(hello.extent, HelloExtent::Cut { .. }) {
                 return None;
             }
-            Some((
-                TriggerKind::Sni,
-                Application::Tls,
-                NameText::lower(name.unwrap_or_default()),
-            ))
+            Some(Request {
+                kind: TriggerKind::Sni,
+                application: Application::Tls,
+                name: NameText::lower(name.unwrap_or_default()),
+                hides: hello.hides(),
+            })
         }
         HelloRead::Incomplete { .. } | HelloRead::NotHello => None,
     }

@@ -128,6 +128,15 @@ impl<'a> ClientHello<'a> {
         Ok(())
     }
 
+    /// Whether and how it hides a name; none if a part of it that may is still to come.
+    #[must_use]
+    pub const fn hides(&self) -> Option<EncryptedName> {
+        match (self.encrypted_name, &self.extent) {
+            (EncryptedName::No, HelloExtent::Cut { .. }) => None,
+            (by, _) => Some(by),
+        }
+    }
+
     /// Whether TLS 1.3 is offered, so that the server's certificate may travel encrypted.
     #[must_use]
     pub const fn offers_tls_1_3(&self) -> bool {
