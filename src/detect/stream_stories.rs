@@ -642,6 +642,13 @@ fn a_server_that_goes_on_behind_a_complete_answer_may_have_sent_another() {
     ] {
         assert_eq!(told(REFUSED, rest), expected, "{what}");
     }
+    for (what, glued, expected) in [
+        ("the rest", "the rest", (true, false)),
+        ("an empty line", "\r\n", (false, false)),
+        ("another answer", "HTTP/1.1 408 Timeout\r\n\r\n", (false, false)),
+    ] {
+        assert_eq!(told(&format!("{REFUSED}{glued}"), &[]), expected, "{what}, glued to it");
+    }
     let rest = [at(101, 900)];
     for (what, answer) in [
         ("names itself", REFUSED.replace("Content", "Server: a\r\nContent")),

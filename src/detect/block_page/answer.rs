@@ -82,6 +82,8 @@ pub(super) struct Answer {
     pub(super) contradictions: ArrayVec<Contradiction, 4>,
     /// Whether it is a bare refusal that by its Content-Length ends in its first packet, which does not close.
     pub(super) complete: bool,
+    /// Where it ends then, by its own account.
+    pub(super) end: SequenceNumber,
     pub(super) run_on: Option<RunOn>,
 }
 
@@ -117,6 +119,7 @@ impl Answer {
             first_len: segment.payload.len(),
             contradictions: ArrayVec::new(),
             complete: false,
+            end: note.end(),
             run_on: None,
         };
         match ResponseHead::read(segment.payload) {
@@ -129,8 +132,14 @@ impl Answer {
                 // A head that is cut may yet name them.
                 answer.bare = head.date().is_none() && head.server().is_none() && head.extent.body_at().is_some();
                 answer.row = known(&head, segment.payload, pack, room);
-                answer.complete =
-                    answer.refuses_bare() && !note.flags.fin() && ends_within(&head, segment.payload.len());
+                if let Some(len) = own_len(&head).filter(|len| *len <= segment.payload.len())
+                    && answer.refuses_bare()
+                    && !note.flags.fin()
+                {
+                    answer.complete = true;
+                    answer.end = note.seq.plus(len as u32);
+                    answer.see_what_is_glued_to_it(&segment.payload[len..]);
+                }
                 answer.may_be_page = head.extent.body_at().is_none() || may_be_read(&head);
                 if let Some(asked) = asked.filter(|asked| !asked.name.is_empty() && head.status < 400) {
                     answer.leads = leads(&head, segment.payload, &asked.name, room);
@@ -186,6 +195,25 @@ impl Answer {
             return true;
         }
         false
+    }
+
+    /// Notes what follows it in its own packet: segmentation offload glues what came in several into one.
+    fn see_what_is_glued_to_it(&mut self, rest: &[u8]) {
+        // Some servers end a body with an empty line that they do not count.
+        let says_something = rest.iter().any(|octet| *octet != 0 && !octet.is_ascii_whitespace());
+        if !says_something {
+            return;
+        }
+        if looks_like_response(rest) {
+            self.complete = false;
+            return;
+        }
+        self.run_on = Some(RunOn {
+            first: self.note,
+            hole: 0,
+            filled: None,
+            end: self.note.end(),
+        });
     }
 
     /// Notes a later packet of the same server if it goes on behind this answer though that is complete, and no other
@@ -271,12 +299,10 @@ fn may_be_read(head: &ResponseHead<'_>) -> bool {
     })
 }
 
-/// Whether the answer that begins with `head` ends within the first `len` bytes, as it says itself.
-fn ends_within(head: &ResponseHead<'_>, len: usize) -> bool {
-    let (Some(body_at), Some(body)) = (head.extent.body_at(), head.content_length()) else {
-        return false;
-    };
-    !head.is_chunked() && body.saturating_add(body_at as u64) <= len as u64
+/// How long the answer is that begins with `head`, in bytes, as it says itself.
+fn own_len(head: &ResponseHead<'_>) -> Option<usize> {
+    let body = head.content_length().filter(|_| !head.is_chunked())?;
+    head.extent.body_at()?.checked_add(usize::try_from(body).ok()?)
 }
 
 /// A place an answer leads to that is odd by itself.

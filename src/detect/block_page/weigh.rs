@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use super::answer::{Answer, Contradiction, Leads, RunOn, known};
 use crate::detect::detector::Conclusion;
 use crate::detect::packs::pack::Pack;
@@ -74,7 +76,8 @@ pub(super) fn weigh(
         .collect();
     forged.sort_unstable();
     let mut genuine: Vec<_> = rivals.iter().map(|note| note.frame).collect();
-    genuine.extend(runs_on.map(|run_on| run_on.first.frame));
+    let behind = runs_on.map(|run_on| run_on.first.frame);
+    genuine.extend(behind.filter(|frame| *frame != answer.note.frame));
     genuine.sort_unstable();
     genuine.dedup();
     let contradicted = !answer.contradictions.is_empty();
@@ -168,8 +171,11 @@ fn contradictions(answer: &Answer, evidence: &mut Vec<Evidence>) {
 
 /// What a server shows that goes on behind an answer which says it is complete.
 fn going_on(answer: &Answer, run_on: &RunOn, conclusion: &Conclusion<'_>) -> impl Iterator<Item = Evidence> {
-    let frames = [answer.note.frame, run_on.first.frame];
-    let by = run_on.end.ahead_of(answer.note.end()).unsigned_abs();
+    let mut frames = ArrayVec::from([answer.note.frame, run_on.first.frame]);
+    if frames[0] == frames[1] {
+        frames.truncate(1);
+    }
+    let by = run_on.end.ahead_of(answer.end).unsigned_abs();
     let hole = is_hole(answer, run_on, conclusion).then_some(NoticeObservation::HoleBehind { bytes: run_on.hole });
     [Some(NoticeObservation::RunsOn { by }), hole]
         .into_iter()
