@@ -89,7 +89,9 @@ impl Journal {
         }
         let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
         if !bytes.starts_with(&MAGIC) {
-            return invalid("this is no state of a reading: give --state a file of its own");
+            return invalid(
+                "this is no state of a reading, or that of another version of this program: give --state a file of its own",
+            );
         }
         if !bytes.starts_with(&header) {
             return invalid(
