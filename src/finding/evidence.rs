@@ -247,7 +247,7 @@ pub enum Observation {
     AcknowledgedBlocking,
     /// The HTTP answer redirects to another site.
     ForeignRedirect,
-    /// The HTTP answer lacks what servers send (Date and Server) and closes the connection.
+    /// The HTTP answer, a redirect, a refusal, or one that closes, lacks what servers send (Date and Server).
     BareAnswer,
     /// An HTTP request was answered with a page that has no status line.
     NoStatusLine,
@@ -884,7 +884,7 @@ impl fmt::Display for Observation {
             }
             Self::AcknowledgedBlocking => f.write_str("the answer itself says that the name is blocked"),
             Self::ForeignRedirect => f.write_str("the answer redirects to another site"),
-            Self::BareAnswer => f.write_str("the answer has neither Date nor Server, and closes the connection"),
+            Self::BareAnswer => f.write_str("the answer has neither Date nor Server"),
             Self::NoStatusLine => f.write_str("a page without a status line answers an HTTP request"),
             Self::FinWithAnswer => f.write_str("the answer is complete in one packet that also closes the stream"),
             Self::LegalNotice => f.write_str("status 451: the site itself may be saying so"),
