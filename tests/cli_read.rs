@@ -190,7 +190,9 @@ fn the_same_is_found_whatever_the_number_of_threads() {
     let path = files.put("x.pcap", &capture(&frames));
     let one = read(&[&path, "--format", "eve", "--threads", "1"]);
     assert_eq!(one, read(&[&path, "--format", "eve", "--threads", "4"]));
-    assert_eq!(one, read(&[&path, "--format", "eve", "--threads", "4", "--pin"]));
+    if cfg!(target_os = "linux") {
+        assert_eq!(one, read(&[&path, "--format", "eve", "--threads", "4", "--pin"]));
+    }
 }
 
 /// A capture in which a box beside the path answers with a redirect that no list of ours knows.
